@@ -264,7 +264,7 @@ def _check_node(config: Config) -> None:
             raise InputError(name, path, "is not an absolute path", remedy="begin it with /")
     if len(config.socket_path.encode()) > 100:
         raise InputError("runDir", config.run_dir, "is too long for a unix socket", remedy="use at most 80 characters")
-    if config.mtu and config.mtu < (1280 if any(net.version == 6 for net in pods) else 576):
+    if config.mtu and config.mtu < (1280 if any(net.version == 6 for net in config.pod_networks) else 576):
         raise InputError(
             "mtu", config.mtu, "is below what IP requires", remedy="use 0 to have it found out, or 1280 and up"
         )
