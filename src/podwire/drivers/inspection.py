@@ -83,13 +83,13 @@ def _settings(found: LinkInfo, conf: Iterable[tuple[int, str, int]]) -> Iterator
 
 
 def _files(fd: int, ifname: str, conf: Sequence[tuple[int, str, int]]) -> list[str]:
-    """The IPv6 settings, which rtnetlink does not tell."""
+    """The IPv6 settings, which rtnetlink does not tell. A link without IPv6 has none, which is no difference."""
     wanted = [(sysctls.interface_path(6, ifname, name), str(value)) for family, name, value in conf if family == 6]
     if not wanted:
         return []
     with netns.entered(fd):
         found = [(path, sysctls.read(path), value) for path, value in wanted]
-    return [f"sysctl {path} is {now}, should be {value}" for path, now, value in found if now != value]
+    return [f"sysctl {path} is {now}, should be {value}" for path, now, value in found if now not in (None, value)]
 
 
 def _addresses(sock: NetlinkSocket, found: LinkInfo, version: int, wanted: Iterable[IPInterface]) -> Iterator[str]:

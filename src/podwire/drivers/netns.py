@@ -57,6 +57,9 @@ def entered(fd: int) -> Iterator[None]:
     """Run the block in the namespace of *fd*. Processes started inside are born there."""
     home = current()
     try:
+        if os.path.sameopenfile(home, fd):  # nothing to enter, and nothing to come back from
+            yield
+            return
         enter(fd)
         try:
             yield

@@ -7,6 +7,8 @@ reset: others may rely on them by now.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,13 +17,17 @@ from podwire.model.errors import KernelError
 from podwire.model.intent import Failure, Wanted
 from podwire.model.kernel import Sysctl, Value
 
-_ROOT = Path("/proc/sys")
+_ROOT = "/proc/sys"
 
 
 def read(path: str) -> str | None:
     """The value of ``net/ipv4/ip_forward`` and the like, stripped; None when there is no such setting."""
     try:
-        return _file(path).read_text().strip()
+        fd = os.open(_file(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, 4096).decode("utf-8", "replace").strip()
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -29,12 +35,16 @@ def read(path: str) -> str | None:
 
 
 def write(path: str, value: str) -> None:
-    """Set it, unless it has that value already (/proc/sys may be mounted read-only and be right all the same)."""
-    if read(path) == value:
-        return
+    """Set it. A /proc/sys that is mounted read-only is no error where the value is right already."""
     try:
-        _file(path).write_text(value)
+        fd = os.open(_file(path), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())  # by itself: pathlib and buffered files cost as much as the system calls
+        finally:
+            os.close(fd)
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES) and read(path) == value:
+            return
         raise KernelError(
             f"set sysctl {path} to {value}", error.errno or 0, remedy="the agent needs /proc/sys writable"
         ) from error
@@ -47,13 +57,13 @@ def interface_path(family: int, ifname: str, name: str) -> str:
 
 def ipv6_enabled() -> bool:
     """Whether this kernel speaks IPv6 at all (``ipv6.disable=1`` removes it)."""
-    return (_ROOT / "net/ipv6").is_dir()
+    return Path(_ROOT, "net/ipv6").is_dir()
 
 
-def _file(path: str) -> Path:
+def _file(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
         raise KernelError(f"open sysctl {path}", 0, "is not a path below /proc/sys")
-    return _ROOT / path
+    return f"{_ROOT}/{path}"
 
 
 class Sysctls:
@@ -80,7 +90,8 @@ class Sysctls:
                 assert isinstance(value, Sysctl)
                 self._asked[value.path] = None
                 try:
-                    write(value.path, value.value)
+                    if read(value.path) != value.value:  # writing can have effects: forwarding flushes caches
+                        write(value.path, value.value)
                 except KernelError as error:
                     failures.append(Failure(value, element.cause, error.errno, str(error)))
         return failures

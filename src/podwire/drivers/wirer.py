@@ -114,7 +114,7 @@ class VethWirer:
     def _configure(
         self, index: int, conf: Sequence[tuple[int, str, int]], mtu: int, *, up: bool | None = None
     ) -> Request:
-        """The link's IPv4 settings, and no link-local address of the kernel's own making."""
+        """The link's IPv4 settings, and no link-local address of the kernel's own making (no wiring wants one)."""
         conf4 = {name: value for family, name, value in conf if family == 4}
         mode = link.ADDR_GEN_MODE_NONE if self._ipv6 and mtu >= _MINIMUM_IPV6_MTU else None
         return link.configure(index, up=up, conf4=conf4, addr_gen_mode=mode)
@@ -137,10 +137,13 @@ class VethWirer:
         return _failed(f"create the pair {wiring.host_ifname} and {wiring.ifname}", refusal)
 
     def _host_files(self, wiring: PodWiring) -> None:
-        settings = [entry for entry in wiring.host_conf if entry[0] == 6]
-        if settings:
+        if self._needs_files(wiring.host_conf, wiring.mtu):
             with netns.entered(self._pool.netns):
-                _write_settings(wiring.host_ifname, settings)
+                _write_settings(wiring.host_ifname, wiring.host_conf)
+
+    def _needs_files(self, conf: Sequence[tuple[int, str, int]], mtu: int) -> bool:
+        """Whether *conf* has settings that rtnetlink cannot carry; without IPv6 they do not exist."""
+        return self._ipv6 and mtu >= _MINIMUM_IPV6_MTU and any(family == 6 for family, _, _ in conf)
 
     def _pod_side(self, wiring: PodWiring, pod: int, index: int) -> None:
         requests = [link.configure(_LOOPBACK, up=True)]
@@ -150,10 +153,9 @@ class VethWirer:
         requests += [address.put(index, iface) for iface in wiring.addresses]
         requests += _neighbours(wiring.pod_neighbours, wiring.ifname, index)
         requests += _routes(wiring.pod_routes, wiring.ifname, index)
-        settings = [entry for entry in wiring.pod_conf if entry[0] == 6]
         with netns.entered(pod):
-            if settings:
-                _write_settings(wiring.ifname, settings)
+            if self._needs_files(wiring.pod_conf, wiring.mtu):
+                _write_settings(wiring.ifname, wiring.pod_conf)
             sock = NetlinkSocket()
         with sock:
             refusals = sock.execute(requests)
@@ -218,7 +220,8 @@ def _check_namespace(fd: int) -> None:
 
 def _write_settings(ifname: str, settings: Sequence[tuple[int, str, int]]) -> None:
     for family, name, value in settings:
-        sysctls.write(sysctls.interface_path(family, ifname, name), str(value))
+        if family == 6 and name != "addr_gen_mode":
+            sysctls.write(sysctls.interface_path(family, ifname, name), str(value))
 
 
 def _routes(routes: Sequence[Route], ifname: str, index: int) -> list[Request]:
