@@ -16,7 +16,7 @@ from podwire.model.kernel import LINK_PREFIX, Address, Fdb, Neighbour, Value
 
 V = TypeVar("V", Address, Neighbour, Fdb)
 
-GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO})
+GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO, errno.EOPNOTSUPP})
 """Answers to a removal which say that it was not there."""
 
 
@@ -37,20 +37,21 @@ class Kind(Protocol):
 
 
 class Task(NamedTuple):
-    """A request for an element; a *request* of None cannot be made because link *missing* does not exist."""
+    """A request for an element; without one, *problem* says what is the matter with the link it should stand on."""
 
     value: Value
     cause: Cause | None
     request: Request | None
-    missing: str = ""
+    problem: str = ""
+    errno: int = errno.ENODEV
 
 
 def carry_out(sock: NetlinkSocket, verb: str, tasks: Sequence[Task], forgiven: Collection[int] = ()) -> list[Failure]:
     """Send all *tasks* in a batch; a refusal with an errno in *forgiven* is a success."""
     failures = [
-        failure(verb, task.value, task.cause, errno.ENODEV, f"link {task.missing} does not exist")
+        failure(verb, task.value, task.cause, task.errno, task.problem)
         for task in tasks
-        if task.request is None and errno.ENODEV not in forgiven
+        if task.request is None and task.errno not in forgiven
     ]
     sent = [(task, task.request) for task in tasks if task.request is not None]
     for refusal in sock.execute([request for _, request in sent]):
@@ -64,6 +65,11 @@ def failure(verb: str, value: Value, cause: Cause | None, number: int, detail: s
     """The failure to *verb* (put, drop) *value*, with a message that names it and its cause."""
     because = f" for {cause}" if cause else ""
     return Failure(value, cause, number, str(refused(f"{verb} {describe(value)}{because}", number, detail)))
+
+
+def missing(name: str) -> str:
+    """The sentence for a link that is not there."""
+    return f"link {name} does not exist"
 
 
 def describe(value: Value) -> str:
@@ -121,6 +127,10 @@ class OnLink(ABC, Generic[V]):
     def _drop(self, index: int, value: V) -> Request:
         """The message that removes it."""
 
+    def _unfit(self, found: LinkInfo) -> str:
+        """Why these objects cannot stand on link *found*; empty when they can."""
+        return ""
+
     def put(self, wanted: Sequence[Wanted]) -> list[Failure]:
         """Create or replace each, in a batch."""
         elements = [(cast(V, element.value), element.cause) for element in wanted]
@@ -141,6 +151,11 @@ class OnLink(ABC, Generic[V]):
             links = Links(sock)
             tasks = []
             for value, cause in elements:
-                index = links.index(value.dev)
-                tasks.append(Task(value, cause, message(index, value) if index else None, value.dev))
+                found = links.find(value.dev)
+                if found is None:
+                    tasks.append(Task(value, cause, None, missing(value.dev)))
+                elif problem := self._unfit(found):
+                    tasks.append(Task(value, cause, None, problem, errno.EOPNOTSUPP))
+                else:
+                    tasks.append(Task(value, cause, message(found.index, value)))
             return carry_out(sock, verb, tasks, forgiven)

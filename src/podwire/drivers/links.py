@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterable, Mapping, Sequence
 
 from podwire.drivers import offload
-from podwire.drivers.elements import GONE, Task, all_links, carry_out, failure, ours
+from podwire.drivers.elements import GONE, Task, all_links, carry_out, failure, missing, ours
 from podwire.drivers.netlink import link, vxlan
 from podwire.drivers.netlink.link import LinkInfo
 from podwire.drivers.netlink.socket import NetlinkSocket, SocketPool
@@ -106,7 +106,7 @@ class PlannedLinks:
             for value in values:
                 assert isinstance(value, Link)
                 known = by_name.get(value.name)
-                tasks.append(Task(value, None, link.delete(known.index) if known else None, value.name))
+                tasks.append(Task(value, None, link.delete(known.index) if known else None, missing(value.name)))
             return carry_out(sock, "drop", tasks, GONE)
 
 
@@ -117,7 +117,7 @@ def _data(value: Link, links: Mapping[str, LinkInfo]) -> list[bytes]:
     if underlay is None:
         return vxlan.encode(value.vxlan, 0)
     if underlay not in links:
-        raise KernelError(f"put {value.name} on {underlay}", errno.ENODEV, f"link {underlay} does not exist")
+        raise KernelError(f"put {value.name} on {underlay}", errno.ENODEV, missing(underlay))
     return vxlan.encode(value.vxlan, links[underlay].index)
 
 

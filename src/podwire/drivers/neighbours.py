@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from podwire.drivers.elements import OnLink, all_links, ours
 from podwire.drivers.netlink import link, neighbour
+from podwire.drivers.netlink.link import LinkInfo
 from podwire.drivers.netlink.wire import Request
 from podwire.model.kernel import ROUTE_PROTOCOL, Fdb, Neighbour, Value
 
@@ -51,6 +52,10 @@ class ForwardingEntries(OnLink[Fdb]):
                 for info in map(neighbour.decode, sock.dump(neighbour.dump_fdb(device.index), "list the FDB"))
                 if info.index == device.index and info.address and _unicast(info.mac)
             ]
+
+    def _unfit(self, found: LinkInfo) -> str:
+        # The kernel would take it for one more MAC address to receive.
+        return "" if found.kind == "vxlan" else f"link {found.name} is no vxlan device"
 
     def _put(self, index: int, value: Fdb) -> Request:
         return neighbour.put_fdb(index, value.mac, value.dst)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Sequence
 
-from podwire.drivers.elements import GONE, Links, Task, all_links, carry_out, failure
+from podwire.drivers.elements import GONE, Links, Task, all_links, carry_out, failure, missing
 from podwire.drivers.netlink import route
 from podwire.drivers.netlink.route import RouteInfo
 from podwire.drivers.netlink.socket import NetlinkSocket, SocketPool
@@ -78,7 +78,7 @@ class Routes:
         assert isinstance(value, Route)
         index = links.index(value.dev) if value.dev else 0
         if value.dev and not index:
-            return Task(value, element.cause, None, value.dev)
+            return Task(value, element.cause, None, missing(value.dev))
         return Task(value, element.cause, route.put(value, index, replace=value.key in self._ours))
 
     def drop(self, values: Sequence[Value]) -> list[Failure]:
@@ -91,7 +91,7 @@ class Routes:
                 self._ours.discard(value.key)
                 index = links.index(value.dev) if value.dev else 0
                 request = route.remove(value, index) if index or not value.dev else None
-                tasks.append(Task(value, None, request, value.dev or ""))
+                tasks.append(Task(value, None, request, missing(value.dev or "")))
             return carry_out(sock, "drop", tasks, GONE)
 
 

@@ -60,8 +60,6 @@ class VethWirer:
         pod_index = _FIRST_IN_POD
         for attempt in range(_ATTEMPTS):
             host_index = next(self._indexes)
-            if attempt:
-                pod_index = next(self._indexes)
             requests = [
                 link.create_veth(
                     (wiring.host_ifname, host_index, wiring.host_mac),
@@ -82,11 +80,14 @@ class VethWirer:
             if first.place:
                 sock.execute((link.delete(host_index),))
                 raise _failed(f"wire {wiring.host_ifname} to the node", first)
-            if first.errno == errno.EEXIST and self._remove_leftover(sock, wiring.host_ifname):
+            if first.errno == errno.EBUSY:  # an ifindex is taken
+                pod_index = next(self._indexes)
                 continue
-            if first.errno != errno.EBUSY:
-                raise self._no_pair(wiring, first)
-        raise KernelError(f"create {wiring.host_ifname}", errno.EBUSY, "no free ifindex was found")
+            # A leftover that cannot be found was deleted by the reaper this very moment: that deserves one more try.
+            if first.errno == errno.EEXIST and (self._remove_leftover(sock, wiring.host_ifname) or attempt == 0):
+                continue
+            raise self._no_pair(wiring, first)
+        raise KernelError(f"create {wiring.host_ifname}", errno.EBUSY, "others keep taking its name or index")
 
     def _take_over_routes(
         self, sock: NetlinkSocket, wiring: PodWiring, index: int, sent: int, refusals: list[Refusal]
@@ -212,8 +213,9 @@ class VethWirer:
 def _check_namespace(fd: int) -> None:
     try:
         found = fcntl.ioctl(fd, _NS_GET_NSTYPE)
-    except OSError as error:
-        raise NoSuchNamespace("use the pod's network namespace", error.errno or 0, "it is none") from error
+    except (OSError, ValueError) as error:  # ValueError: a negative number
+        number = error.errno if isinstance(error, OSError) else errno.EBADF
+        raise NoSuchNamespace("use the pod's network namespace", number or 0, "it is none") from error
     if found != netns.CLONE_NEWNET:
         raise NoSuchNamespace("use the pod's network namespace", errno.EINVAL, "it is a namespace of another kind")
 
