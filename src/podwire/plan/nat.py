@@ -1,0 +1,91 @@
+"""Masquerade: what local pods send out of the cluster leaves under the node's address; between pods nothing is changed.
+
+One table, ``inet podwire``. The chain is entered once per connection (NAT is decided by its first packet), and asks in this
+order: is the source one of our pods, and is the destination outside the cluster? Outside means: in no pod CIDR of the cluster,
+in none of ``masquerade.nonMasqueradeCidrs``, not multicast, and no other node's address if the underlay carries pods'
+addresses anyway (host-gw). With vxlan a pod's packet to another node's own address *is* masqueraded, since an underlay may drop
+a source that it does not know. Link-local destinations are masqueraded too: a cloud's metadata service answers nodes only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+
+from podwire.model.addresses import IPNetwork
+from podwire.model.cluster import Node
+from podwire.model.config import Config
+from podwire.model.intent import Cause, Wanted
+from podwire.model.kernel import NFT_TABLE, NftElement, NftTable
+
+_FAMILIES = {4: ("ip", "ipv4_addr", "224.0.0.0/4"), 6: ("ip6", "ipv6_addr", "ff00::/8")}
+_SET = """\
+    set {name} {{
+        type {type}
+        flags interval
+    }}
+"""
+_NODES = """\
+    set nodes{version} {{
+        type {type}
+    }}
+"""
+_RULE = (
+    "        {ip} saddr @local_pods{version} {ip} daddr != @cluster{version} {ip} daddr != @nodes{version} "
+    "counter masquerade fully-random\n"
+)
+_CHAIN = """\
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+{rules}    }}
+"""
+
+
+def table(config: Config, node: Node) -> Iterator[Wanted]:
+    """The table, and the elements that follow from the configuration and the node's own pod CIDRs."""
+    if not config.masquerade.enabled:
+        return
+    cause = Cause("Config", "masquerade")
+    versions = sorted({net.version for net in (*config.pod_networks, *node.pod_cidrs)})
+    yield Wanted(NftTable("inet", NFT_TABLE, _body(versions)), cause)
+    for version in versions:
+        multicast = ipaddress.ip_network(_FAMILIES[version][2])
+        cluster = (*config.pod_networks, *node.pod_cidrs, *config.non_masquerade_networks, multicast)
+        yield from _elements(f"cluster{version}", cluster, version, cause)
+        yield from _elements(
+            f"local_pods{version}", node.pod_cidrs, version, Cause("Node", node.name, detail="pod CIDR")
+        )
+
+
+def node_addresses(config: Config, node: Node, versions: Iterable[int]) -> Iterator[Wanted]:
+    """The elements that spare a node's own addresses from masquerade."""
+    if config.masquerade.enabled:
+        known = set(versions)
+        for addr in node.addresses:
+            if addr.version in known:
+                element = NftElement("inet", NFT_TABLE, f"nodes{addr.version}", str(addr))
+                yield Wanted(element, Cause("Node", node.name))
+
+
+def _body(versions: Iterable[int]) -> str:
+    known = list(versions)
+    text = ""
+    rules = ""
+    for version in known:
+        ip, type_, _ = _FAMILIES[version]
+        for name in (f"cluster{version}", f"local_pods{version}"):
+            text += _SET.format(name=name, type=type_)
+        text += _NODES.format(version=version, type=type_)
+        rules += _RULE.format(ip=ip, version=version)
+    return text + _CHAIN.format(rules=rules)
+
+
+def _elements(name: str, networks: Iterable[IPNetwork], version: int, cause: Cause) -> Iterator[Wanted]:
+    """Elements of an interval set; nft refuses overlapping intervals, so they are collapsed first."""
+    of_family = [net for net in networks if net.version == version]
+    for net in ipaddress.collapse_addresses(of_family):  # type: ignore[type-var]
+        yield Wanted(NftElement("inet", NFT_TABLE, name, _spelled(net)), cause)
+
+
+def _spelled(net: IPNetwork) -> str:
+    return str(net.network_address) if net.prefixlen == net.max_prefixlen else str(net)

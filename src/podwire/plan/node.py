@@ -1,0 +1,86 @@
+"""What a node's plan is made of: its base, and one part for each peer and each attachment.
+
+A part depends on this node, the underlay and its own object alone; so a change of one object makes one part anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from podwire.model.cluster import Node, Underlay
+from podwire.model.config import Config
+from podwire.model.intent import Cause, Wanted
+from podwire.model.kernel import Route, Sysctl
+from podwire.plan import nat
+from podwire.plan.claims import Claims
+from podwire.plan.result import Finding, PeerPlan
+from podwire.plan.routes import backend_of
+
+UNREACHABLE_METRIC = 9999
+"""Behind every route that somebody means: taken only where there is none."""
+
+
+def base(config: Config, me: Node, underlays: Sequence[Underlay]) -> Iterator[Wanted]:
+    """What the node needs whatever its peers: forwarding, the backend's device, masquerade, and routes that fail closed."""
+    cause = Cause("Node", me.name)
+    versions = {net.version for net in (*config.pod_networks, *me.pod_cidrs)}
+    if 4 in versions:
+        yield Wanted(Sysctl("net/ipv4/ip_forward", "1"), cause)
+    if 6 in versions:
+        yield Wanted(Sysctl("net/ipv6/conf/all/forwarding", "1"), cause)
+    # An address of the cluster that no pod has, or whose tunnel is gone, must not follow the default route in clear, nor
+    # come back from a router in a circle.
+    for cidr in dict.fromkeys((*config.pod_networks, *me.pod_cidrs)):
+        yield Wanted(
+            Route(dst=cidr, type="unreachable", metric=UNREACHABLE_METRIC), Cause("Config", "cluster.podCidrs")
+        )
+    yield from backend_of(config).device(config, me, underlays)
+    yield from nat.table(config, me)
+
+
+def warnings(config: Config, name: str, me: Node | None, underlays: Sequence[Underlay]) -> Iterator[Finding]:
+    """What this node itself lacks."""
+    about = Cause("Node", name)
+    if me is None:
+        yield Finding(about, "is not in the cluster's list of nodes", "check node.name in the configuration")
+        return
+    if not me.pod_cidrs:
+        yield Finding(about, "has no pod CIDR yet", "is podwire's controller (or kube-controller-manager) running?")
+    for cidr in me.pod_cidrs:
+        if not any(net.version == cidr.version and cidr.subnet_of(net) for net in config.pod_networks):  # type: ignore[arg-type]
+            shown = ", ".join(config.cluster.pod_cidrs)
+            yield Finding(
+                about,
+                f"its pod CIDR {cidr} lies outside the cluster's ({shown})",
+                "set cluster.podCidrs to what is in use",
+            )
+    if not underlays:
+        shown = ", ".join(map(str, me.addresses)) or "none"
+        yield Finding(
+            about,
+            f"no device here holds any of its addresses ({shown})",
+            "set node.addressCidrs, or mend the Node's status",
+        )
+
+
+def peer(config: Config, me: Node, other: Node, underlays: Sequence[Underlay], claims: Claims) -> PeerPlan:
+    """What *other* needs here; nothing, with the reason, where it clashes with somebody or lacks something."""
+    about = Cause("Node", other.name)
+    clashes = tuple(
+        Finding(
+            about, f"{ours} clashes with {theirs} of node {name}", "give each node addresses and pod CIDRs of its own"
+        )
+        for ours, theirs, name in claims.clashes(other)
+    )
+    if clashes:
+        return PeerPlan(refusals=clashes)
+    if not other.addresses:
+        return PeerPlan(refusals=(Finding(about, "has no address", "wait for its kubelet to report an InternalIP"),))
+    backend = backend_of(config)
+    versions = {net.version for net in (*config.pod_networks, *me.pod_cidrs)}
+    addresses = tuple(nat.node_addresses(config, other, versions)) if backend.carries_pod_sources else ()
+    if not other.pod_cidrs:
+        missing = Finding(about, "has no pod CIDR yet", "is podwire's controller (or kube-controller-manager) running?")
+        return PeerPlan(addresses, (missing,))
+    made = backend.peer(config, me, other, underlays)
+    return PeerPlan(made.wanted + addresses, made.refusals)
