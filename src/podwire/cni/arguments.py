@@ -18,7 +18,7 @@ _TRUE, _FALSE = ("1", "true"), ("0", "false", "")
 
 
 class Arguments(msgspec.Struct, frozen=True):
-    """What we read of CNI_ARGS: *ips* and *mac* are text still, since capability arguments go through the same check."""
+    """What we read of CNI_ARGS: *ips* and *mac* are text still: they are checked with the capability arguments."""
 
     pod: PodRef | None = None
     ips: tuple[str, ...] = ()

@@ -124,6 +124,25 @@ def merge(previous: Result, ours: Result) -> Result:
     )
 
 
+def absent_from(previous: Result, ours: Result) -> list[str]:
+    """What *ours* has and *previous* (of the whole chain) lacks, a sentence each.
+
+    Routes are not compared: a plugin after us may have changed them. A MAC that another plugin changed cuts the pod
+    off, since the node knows its neighbour for good.
+    """
+    problems = []
+    listed = {(item.name, item.sandbox or ""): item for item in previous.interfaces}
+    for item in ours.interfaces:
+        found = listed.get((item.name, item.sandbox or ""))
+        if found is None:
+            problems.append(f"prevResult does not list interface {item.name}")
+        elif found.mac and found.mac.lower() != item.mac:
+            problems.append(f"{item.name} was made with MAC {item.mac}, prevResult says {found.mac}")
+    texts = {ip.address for ip in previous.ips}
+    problems += [f"prevResult does not list address {ip.address}" for ip in ours.ips if ip.address not in texts]
+    return problems
+
+
 def encode(result: Result, version: str) -> bytes:
     """*result* as JSON in *version*, which is one of :data:`VERSIONS`."""
     interfaces, routes = result.interfaces, result.routes
