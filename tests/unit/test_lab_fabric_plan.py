@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from podwire.lab import fabric_plan
-from podwire.lab.fabric_plan import Filter, Setup
+from podwire.lab.fabric_plan import Conditions, Setup
 from podwire.lab.spec import LabSpec, NodeRecord
 
 PINS = Path("/pins")
@@ -47,11 +47,11 @@ def test_merging_keeps_the_order_of_first_mention_and_of_lines() -> None:
 
 
 def test_a_ruleset_says_all_that_is_dropped_and_nothing_when_there_is_nothing() -> None:
-    full = fabric_plan.ruleset(Filter(0.25, (8472, 4789)))
+    full = fabric_plan.ruleset(Conditions(0.25, (8472, 4789)))
     assert "udp dport { 4789, 8472 } counter drop" in full
     assert "numgen random mod 10000 < 25 counter drop" in full
-    assert "chain" not in fabric_plan.ruleset(Filter())
-    assert fabric_plan.ruleset(Filter()).startswith("add table bridge podwire_lab\ndelete table")
+    assert "chain" not in fabric_plan.ruleset(Conditions())
+    assert fabric_plan.ruleset(Conditions()).startswith("add table bridge podwire_lab\ndelete table")
 
 
 def test_another_mtu_reaches_both_ends_of_every_cable_of_the_segment() -> None:

@@ -13,7 +13,7 @@ import msgspec
 from podwire.drivers import netns
 from podwire.lab import fabric_plan
 from podwire.lab import spec as places
-from podwire.lab.fabric_plan import Filter, Setup
+from podwire.lab.fabric_plan import Conditions, Setup
 from podwire.lab.spec import LabSpec, NodeRecord
 from podwire.lab.state import LabDirectory
 from podwire.model.errors import InputError, LabError
@@ -47,7 +47,8 @@ class Fabric:
     def plug(self, record: NodeRecord) -> None:
         """Give a node a fresh namespace and a cable."""
         self.directory.pin(record.name)
-        for setup in fabric_plan.node(self.spec, record, self.directory.namespaces):
+        mtu = self.conditions(places.segment_of(self.spec, record.index)).mtu
+        for setup in fabric_plan.node(self.spec, record, self.directory.namespaces, mtu):
             self._link(setup)
 
     def unplug(self, record: NodeRecord) -> None:
@@ -88,41 +89,47 @@ class Fabric:
         for number in self._segments(segment):
             for setup in fabric_plan.mtu_changes(self.spec, number, mtu, known):
                 self._link(setup)
+            self._remember(number, msgspec.structs.replace(self.conditions(number), mtu=mtu))
 
     def set_loss(self, percent: float, segment: int | None = None) -> None:
         """Have the switches lose that share of all frames at random; 0 ends it."""
         places.check_loss(percent)
-        self._change_filters(segment, loss=percent)
+        for number in self._segments(segment):
+            self._filter(number, msgspec.structs.replace(self.conditions(number), loss=percent))
 
     def block_udp(self, port: int, segment: int | None = None) -> None:
         """Have the switches drop UDP datagrams to *port*, as a firewall between nodes would."""
         if not 1 <= port <= 65535:
             raise InputError("port", port, "is out of range", remedy="use 1 to 65535")
-        self._change_filters(segment, block=port)
+        for number in self._segments(segment):
+            old = self.conditions(number)
+            ports = tuple(sorted({*old.blocked_udp, port}))
+            self._filter(number, msgspec.structs.replace(old, blocked_udp=ports))
 
     def unblock_udp(self, port: int, segment: int | None = None) -> None:
         """End :meth:`block_udp`."""
-        self._change_filters(segment, unblock=port)
+        for number in self._segments(segment):
+            old = self.conditions(number)
+            ports = tuple(one for one in old.blocked_udp if one != port)
+            self._filter(number, msgspec.structs.replace(old, blocked_udp=ports))
 
-    def filters(self) -> dict[int, Filter]:
-        """What each segment's switch drops."""
+    def conditions(self, segment: int) -> Conditions:
+        """How a segment behaves now."""
+        return self._all_conditions().get(segment, Conditions())
+
+    def _all_conditions(self) -> dict[int, Conditions]:
         try:
-            text = (self.directory.path / "filters.json").read_bytes()
+            text = (self.directory.path / "fabric.json").read_bytes()
         except FileNotFoundError:
             return {}
-        return msgspec.json.decode(text, type=dict[int, Filter])
+        return msgspec.json.decode(text, type=dict[int, Conditions])
 
-    def _change_filters(
-        self, segment: int | None, *, loss: float | None = None, block: int = 0, unblock: int = 0
-    ) -> None:
-        known = self.filters()
-        for number in self._segments(segment):
-            old = known.get(number, Filter())
-            ports = (set(old.blocked_udp) | ({block} - {0})) - {unblock}
-            new = Filter(old.loss if loss is None else loss, tuple(sorted(ports)))
-            self._run(fabric_plan.switch_name(number), ["nft", "-f", "-"], fabric_plan.ruleset(new))
-            known[number] = new
-        self.directory.write_private("filters.json", msgspec.json.encode(known))
+    def _filter(self, segment: int, new: Conditions) -> None:
+        self._run(fabric_plan.switch_name(segment), ["nft", "-f", "-"], fabric_plan.ruleset(new))
+        self._remember(segment, new)
+
+    def _remember(self, segment: int, new: Conditions) -> None:
+        self.directory.write_private("fabric.json", msgspec.json.encode({**self._all_conditions(), segment: new}))
 
     def _segments(self, segment: int | None) -> list[int]:
         if segment is None:

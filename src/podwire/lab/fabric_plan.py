@@ -46,11 +46,14 @@ class Setup(msgspec.Struct, frozen=True):
     optional: tuple[tuple[str, str], ...] = ()
 
 
-class Filter(msgspec.Struct, frozen=True):
-    """What a switch drops: *loss* percent of the frames at random, and UDP datagrams to these ports."""
+class Conditions(msgspec.Struct, frozen=True):
+    """How a segment behaves: its switch drops *loss* percent of the frames at random, and UDP datagrams to the
+    *blocked_udp* ports; *mtu* is that of its cables, 0 meaning as the lab was made.
+    """
 
     loss: float = 0.0
     blocked_udp: tuple[int, ...] = ()
+    mtu: int = 0
 
 
 def switch_name(segment: int) -> str:
@@ -134,10 +137,13 @@ def _world(spec: LabSpec) -> Setup:
     return Setup(WORLD, ("link set lo up", *links), _NO_DAD)
 
 
-def node(spec: LabSpec, record: NodeRecord, pins: Path) -> list[Setup]:
-    """Plug a node in: its cable, its addresses, its default route. Its sysctls are those of a fresh namespace."""
+def node(spec: LabSpec, record: NodeRecord, pins: Path, mtu: int = 0) -> list[Setup]:
+    """Plug a node in: its cable, its addresses, its default route. Its sysctls are those of a fresh namespace.
+
+    *mtu* 0 means that of the spec.
+    """
     segment = places.segment_of(spec, record.index)
-    cable = _cable(record.port, spec.mtu, pins, record.name, "eth0", places.node_mac(spec, record))
+    cable = _cable(record.port, mtu or spec.mtu, pins, record.name, "eth0", places.node_mac(spec, record))
     gateways = places.interfaces(spec, segment, places.ROUTER_HOST)
     inside = ["link set lo up", *_up("eth0", places.node_interfaces(spec, record)), *_defaults(gateways)]
     return [Setup(switch_name(segment), tuple(cable)), Setup(record.name, tuple(inside))]
@@ -157,7 +163,7 @@ def merged(setups: Iterable[Setup]) -> list[Setup]:
     return list(found.values())
 
 
-def ruleset(drops: Filter) -> str:
+def ruleset(drops: Conditions) -> str:
     """The switch's nftables, loaded as one transaction; without anything to drop, nothing at all."""
     lines = [f"add table bridge {_TABLE}", f"delete table bridge {_TABLE}"]
     rules: list[str] = []

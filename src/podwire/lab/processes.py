@@ -95,11 +95,15 @@ def wait_gone(gone: Iterable[ProcessId], timeout: float) -> list[ProcessId]:
 
 
 def stop(these: Iterable[ProcessId], grace: float) -> list[ProcessId]:
-    """SIGTERM to all, SIGKILL after *grace* seconds to those that remain; which of them outlived even that."""
-    processes = list(these)
-    for process in processes:
-        send(process, signal.SIGTERM)
-    stubborn = wait_gone(processes, grace)
+    """SIGTERM to all, SIGKILL after *grace* seconds to those that remain; which of them outlived even that.
+
+    With a *grace* of 0 SIGKILL is all they get.
+    """
+    stubborn = list(these)
+    if grace:
+        for process in stubborn:
+            send(process, signal.SIGTERM)
+        stubborn = wait_gone(stubborn, grace)
     for process in stubborn:
         send(process, signal.SIGKILL)
     return wait_gone(stubborn, 5.0)

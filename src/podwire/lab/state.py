@@ -5,7 +5,7 @@
     /run/podwire-lab/             PODWIRE_LAB_DIR moves it
       NAME/                       0700
         lab.json                  Record: what was asked for, the nodes, the API server's port
-        filters.json              what the switches drop
+        fabric.json               how each segment behaves: loss, blocked ports, MTU
         ns/HOST                   pinned network namespaces (bind mounts; ns itself is a private mount)
         nodes/NODE/  hosts/HOST/  one sandbox each: init.json, process.json, services.json, fs/
         api/                      the API server's database, certificates, tokens
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from podwire.lab.spec import LabSpec, NodeRecord
 from podwire.model.errors import LabError, StoreTooNew
 
 SCHEMA = 1
+_LOCK_PATIENCE = 120.0
 _DEFAULT_PARENT = "/run/podwire-lab"
 
 
@@ -61,6 +63,14 @@ def lab_names() -> list[str]:
         return sorted(entry.name for entry in parent_directory().iterdir() if entry.is_dir())
     except FileNotFoundError:
         return []
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class LabDirectory:
@@ -125,7 +135,14 @@ class LabDirectory:
         except FileNotFoundError:
             raise self.missing() from None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            deadline = time.monotonic() + _LOCK_PATIENCE
+            while not _try_lock(fd):
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        f"another command has been busy with the lab {self.name!r} for {_LOCK_PATIENCE:g} s",
+                        remedy="let it finish or end it, then try again",
+                    )
+                time.sleep(0.02)
             if os.fstat(fd).st_nlink == 0:
                 raise self.missing()
             yield

@@ -60,8 +60,12 @@ class Sandbox:
         binds: Sequence[tuple[Path, str]] = (),
         descriptors: Mapping[str, int] | None = None,
         hosts: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Make its directories and write its plan. *hosts* maps addresses to names, for its /etc/hosts."""
+        """Make its directories and write its plan.
+
+        *hosts* maps addresses to names, for its /etc/hosts; *files* maps paths below /etc to content (mode 0600).
+        """
         overlays: dict[str, tuple[str, str]] = {}
         for target in plans.OVERLAYS:
             upper, work = self._overlay(target), self._overlay(target).with_suffix(".work")
@@ -73,6 +77,11 @@ class Sandbox:
             self._overlay(target).mkdir(parents=True, exist_ok=True)
             private.append((str(self._overlay(target)), target))
         self._write_etc(hosts or {})
+        for path, content in (files or {}).items():
+            file = self.etc / Path(path).relative_to("/etc")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_bytes(content)
         self._write_plan(
             SandboxPlan(
                 hostname=self.name,
@@ -114,7 +123,7 @@ class Sandbox:
         (self.directory / "services.json").unlink(missing_ok=True)
         return Starting(self)
 
-    def record(self, process: ProcessId) -> None:
+    def remember(self, process: ProcessId) -> None:
         """Keep its init's identity, for commands to come."""
         file = self.directory / _PROCESS
         file.with_suffix(".new").write_bytes(msgspec.json.encode(process))
@@ -245,5 +254,5 @@ class Starting:
         identity = processes.identify(int(out))
         if identity is None:
             raise LabError(f"{name}: its init died at once", remedy=f"see {self._sandbox.logs}/{name}-init.log")
-        self._sandbox.record(identity)
+        self._sandbox.remember(identity)
         return identity

@@ -37,8 +37,6 @@ def main() -> NoReturn:
     home = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     plan = _read_plan(home)
     logs = os.open(plan["logs"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for fd in plan["descriptors"].values():
-        os.set_inheritable(fd, False)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ready, report = os.pipe()
     syscalls.unshare(_NAMESPACES)

@@ -21,7 +21,7 @@ MARKER = "PODWIRE_LAB"
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
-    """A program to keep running. *argv* begins with an absolute path; *descriptors* are those that it gets."""
+    """A program to keep running. *argv* begins with an absolute path; *descriptors* become its 3, 4, …."""
 
     argv: tuple[str, ...]
     env: dict[str, str] = msgspec.field(default_factory=dict)

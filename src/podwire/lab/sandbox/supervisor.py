@@ -6,6 +6,7 @@ the clock's waiting. One thread, no imports beyond the standard library's lighte
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -19,6 +20,12 @@ FIRST_DELAY, LONGEST_DELAY, STEADY = 0.25, 10.0, 10.0
 
 STOP_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
+
+FIRST_DESCRIPTOR = 3
+"""A service finds the descriptors lent to it here and up, in the order of its plan (as sd_listen_fds(3) has it)."""
+
+_OUT_OF_THE_WAY = 64
+"""The init holds them from here on, so that lending one never overwrites another."""
 
 
 def restart_delay(deaths: int) -> float:
@@ -58,7 +65,11 @@ class Supervisor:
         self.host = host
         self.services: dict[str, Service] = {}
         self._home, self._logs = home, logs
-        self._descriptors = descriptors
+        self._descriptors = {
+            name: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for name, fd in descriptors.items()
+        }
+        for fd in descriptors.values():
+            os.close(fd)
         self._log = self._open_log("init")
         self._stopping = False
 
@@ -152,8 +163,6 @@ class Supervisor:
         lent = [self._descriptors[name] for name in service.plan.get("descriptors", ())]
         log = self._open_log(service.name)
         try:
-            for fd in lent:
-                os.set_inheritable(fd, True)
             service.pid = os.posix_spawn(
                 argv[0],
                 argv,
@@ -162,6 +171,7 @@ class Supervisor:
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, log, 1),
                     (os.POSIX_SPAWN_DUP2, log, 2),
+                    *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(lent, FIRST_DESCRIPTOR)),
                 ],
                 setsid=True,
                 setsigmask=[],
@@ -171,8 +181,6 @@ class Supervisor:
             self._died(service, f"cannot be started: {error}", now)
             return
         finally:
-            for fd in lent:
-                os.set_inheritable(fd, False)
             os.close(log)
         service.started, service.kill_at = now, 0.0
         self.say(f"{service.name} started, pid {service.pid} here")
