@@ -22,6 +22,22 @@ from typing import NoReturn
 
 from podwire.lab.kubelet.runtime import syscalls as sys_
 from podwire.lab.kubelet.runtime.messages import ContainerSpec, Mount
+from podwire.lab.sandbox.syscalls import (
+    CLONE_NEWNS,
+    MNT_DETACH,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MS_SLAVE,
+    bind,
+    mount,
+    unmount,
+    unshare,
+)
 
 _LAYER_OPTIONS = "mode=0755,size=256m"
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -43,18 +59,18 @@ def become_container(spec: ContainerSpec) -> NoReturn:
     stage = "make the mount namespace"
     os.umask(0o022)
     try:
-        sys_.unshare(sys_.CLONE_NEWNS)
-        sys_.mount("none", "/", None, sys_.MS_REC | sys_.MS_SLAVE)
+        unshare(CLONE_NEWNS)
+        mount(None, "/", None, MS_REC | MS_SLAVE)
         stage = "assemble the root"
         root = _make_root(spec["staging"], spec["overlay"])
+        _mount_kernel_views(root, privileged=spec["privileged"])
         for path in spec["visible"]:
             os.makedirs(root + path, exist_ok=True)
-            _bind(path, root + path, read_only=True)
-        _mount_kernel_views(root, privileged=spec["privileged"])
+            bind(path, root + path, read_only=True)
         stage = "mount the volumes"
         _enter_root(root, spec["mounts"])
         if spec["read_only_root"]:
-            sys_.mount("none", "/", None, sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY)
+            mount(None, "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY)
         stage = "enter the working directory"
         os.chdir(spec["cwd"] or "/")
     except OSError as error:
@@ -65,7 +81,7 @@ def become_container(spec: ContainerSpec) -> NoReturn:
 def become_exec(spec: ContainerSpec, argv: list[str], pidfd: int, tty: bool) -> NoReturn:
     """Turn the calling process into *argv* inside the running container whose first process is *pidfd*."""
     try:
-        sys_.setns(pidfd, sys_.CLONE_NEWNS)
+        sys_.setns(pidfd, CLONE_NEWNS)
         if tty:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -103,51 +119,45 @@ def run_command(spec: ContainerSpec, argv: list[str]) -> NoReturn:
 
 
 def _make_root(staging: str, overlay: bool) -> str:
-    sys_.mount("tmpfs", staging, "tmpfs", sys_.MS_NODEV, _LAYER_OPTIONS)
+    mount("tmpfs", staging, "tmpfs", MS_NODEV, _LAYER_OPTIONS)
     root, upper, work = (f"{staging}/{name}" for name in ("root", "upper", "work"))
     for path in (root, upper, work):
         os.mkdir(path, 0o755)
     if overlay:
         try:
-            sys_.mount("overlay", root, "overlay", 0, f"lowerdir=/,upperdir={upper},workdir={work}")
+            mount("overlay", root, "overlay", 0, f"lowerdir=/,upperdir={upper},workdir={work}")
             return root
         except OSError as error:
             if error.errno not in _NO_OVERLAY:
                 raise
-    _bind("/", root, read_only=True)
+    bind("/", root, read_only=True)
     return root
 
 
-def _bind(source: str, target: str, *, read_only: bool, recursive: bool = False) -> None:
-    sys_.mount(source, target, None, sys_.MS_BIND | (sys_.MS_REC if recursive else 0))
-    if read_only:
-        sys_.mount("none", target, None, sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY)
-
-
 def _mount_kernel_views(root: str, *, privileged: bool) -> None:
-    quiet = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
-    sys_.mount("proc", f"{root}/proc", "proc", quiet)
-    sys_.mount("sysfs", f"{root}/sys", "sysfs", quiet | (0 if privileged else sys_.MS_RDONLY))
-    sys_.mount("tmpfs", f"{root}/tmp", "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=1777,size=256m")  # noqa: S108
-    sys_.mount("tmpfs", f"{root}/run", "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=0755,size=64m")
+    quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    mount("proc", f"{root}/proc", "proc", quiet)
+    mount("sysfs", f"{root}/sys", "sysfs", quiet | (0 if privileged else MS_RDONLY))
+    mount("tmpfs", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=256m")  # noqa: S108
+    mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
     dev = f"{root}/dev"
-    sys_.mount("tmpfs", dev, "tmpfs", sys_.MS_NOSUID, "mode=0755,size=64k")
+    mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=0755,size=64k")
     for name, (major, minor) in _DEVICES.items():
         os.mknod(f"{dev}/{name}", 0o666 | stat.S_IFCHR, os.makedev(major, minor))
         os.chmod(f"{dev}/{name}", 0o666)  # noqa: S103 (as on every machine)
     for name in ("pts", "shm"):
         os.mkdir(f"{dev}/{name}", 0o755)
-    sys_.mount("devpts", f"{dev}/pts", "devpts", sys_.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620,gid=5")
-    sys_.mount("tmpfs", f"{dev}/shm", "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=1777,size=64m")
+    mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=64m")
     links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd"}
     links |= {name: f"/proc/self/fd/{number}" for number, name in enumerate(("stdin", "stdout", "stderr"))}
     for name, target in links.items():
         os.symlink(target, f"{dev}/{name}")
     if not privileged:
-        _bind(f"{root}/proc/sys", f"{root}/proc/sys", read_only=True)
+        bind(f"{root}/proc/sys", f"{root}/proc/sys", read_only=True)
         for path in _MASKED:
             if os.path.exists(root + path):
-                _bind(f"{dev}/null", root + path, read_only=True)
+                bind(f"{dev}/null", root + path, read_only=True)
 
 
 def _enter_root(root: str, mounts: list[Mount]) -> None:
@@ -165,7 +175,7 @@ def _enter_root(root: str, mounts: list[Mount]) -> None:
         os.makedirs(target if directory else os.path.dirname(target), exist_ok=True)
         if not directory and not os.path.lexists(target):
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-        _bind(f"/proc/self/fd/{fd}", target, read_only=entry["read_only"], recursive=directory)
+        bind(f"/proc/self/fd/{fd}", target, read_only=entry["read_only"], recursive=directory)
         os.close(fd)
-    sys_.umount(".", sys_.MNT_DETACH)
+    unmount(".", MNT_DETACH)
     os.chdir("/")

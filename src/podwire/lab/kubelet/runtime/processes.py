@@ -15,6 +15,7 @@ from podwire.lab.kubelet.runtime import syscalls as sys_
 from podwire.lab.kubelet.runtime.container import StageError, become_container
 from podwire.lab.kubelet.runtime.logfile import LogFile
 from podwire.lab.kubelet.runtime.messages import ContainerSpec, ContainerState, Exit, Refusal
+from podwire.lab.sandbox.syscalls import CLONE_NEWPID, unshare
 
 
 class Container:
@@ -75,7 +76,7 @@ class Spawner:
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
             pid = self.spawn(
-                lambda: sys_.unshare(sys_.CLONE_NEWPID), [null, out_write, err_write], lambda: become_container(spec)
+                lambda: unshare(CLONE_NEWPID), [null, out_write, err_write], lambda: become_container(spec)
             )
         finally:
             for fd in (null, out_write, err_write):
@@ -99,7 +100,7 @@ class Spawner:
                 if pid == 0:
                     _child(stdio, write, become)
             finally:
-                sys_.setns(self._home, sys_.CLONE_NEWPID)
+                sys_.setns(self._home, CLONE_NEWPID)
         except OSError as error:
             os.close(read)
             return refusal("make the pid namespace", error.errno or 0, str(error))

@@ -27,6 +27,7 @@ from podwire.lab.kubelet.runtime import syscalls as sys_
 from podwire.lab.kubelet.runtime.container import become_exec
 from podwire.lab.kubelet.runtime.messages import ContainerSpec, ContainerState, SandboxSpec
 from podwire.lab.kubelet.runtime.processes import Container, Spawner, reap, refusal
+from podwire.lab.sandbox.syscalls import CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS, set_hostname, unshare
 
 SOCKET = "supervisor.sock"
 _MAX_REQUEST = 4 * 1024 * 1024
@@ -159,7 +160,7 @@ class Supervisor:
         pidfd = os.pidfd_open(container.state["pid"])
         try:
             pid = self._spawner.spawn(
-                lambda: sys_.setns(pidfd, sys_.CLONE_NEWPID),
+                lambda: sys_.setns(pidfd, CLONE_NEWPID),
                 connection.fds,
                 lambda: become_exec(container.spec, argv, pidfd, tty),
             )
@@ -223,9 +224,9 @@ def _join(spec: SandboxSpec) -> None:
         fd = os.open(spec["netns"], os.O_RDONLY | os.O_CLOEXEC)
         sys_.setns(fd, sys_.CLONE_NEWNET)
         os.close(fd)
-        sys_.unshare(sys_.CLONE_NEWUTS)
-        socket.sethostname(spec["hostname"])
-    sys_.unshare(sys_.CLONE_NEWIPC)
+        unshare(CLONE_NEWUTS)
+        set_hostname(spec["hostname"])
+    unshare(CLONE_NEWIPC)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 does not wrap, each raising OSError with the path or name that it was about."""
+"""System calls of a container beyond those of the node's sandbox (``lab.sandbox.syscalls``). Failures are OSError."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ import ctypes
 import errno
 import os
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUTS = 0x04000000
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-
-MS_RDONLY = 0x1
-MS_NOSUID = 0x2
-MS_NODEV = 0x4
-MS_NOEXEC = 0x8
-MS_REMOUNT = 0x20
-MS_BIND = 0x1000
-MS_REC = 0x4000
-MS_PRIVATE = 0x40000
-MS_SLAVE = 0x80000
-MNT_DETACH = 0x2
 
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
@@ -45,29 +30,9 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _text(value: str | None) -> bytes | None:
-    return None if value is None else os.fsencode(value)
-
-
-def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
-    """mount(2)."""
-    result = _libc.mount(_text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data))
-    _check(result, f"mount {kind or source} on {target}")
-
-
-def umount(target: str, flags: int = 0) -> None:
-    """umount2(2)."""
-    _check(_libc.umount2(_text(target), flags), f"unmount {target}")
-
-
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2): *new* becomes the root, the old root appears at *old*."""
-    _check(_libc.pivot_root(_text(new), _text(old)), f"make {new} the root")
-
-
-def unshare(flags: int) -> None:
-    """unshare(2)."""
-    _check(_libc.unshare(flags), f"unshare {flags:#x}")
+    _check(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), f"make {new} the root")
 
 
 def setns(fd: int, flags: int) -> None:
