@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from podwire.drivers.pcap import PcapWriter
 from podwire.model.errors import PodwireError, VerifyError
-from podwire.verify import pcap
 from podwire.verify.channel import Channel
 from podwire.verify.observation import SeenConnection, SeenNamespace
 from podwire.verify.transport import Transport
@@ -118,17 +118,15 @@ class Cast:
         """Write what each pod's probe captured to a pcap file of its own below *directory*."""
 
         async def fetch(seat: str) -> Path:
-            frames: list[pcap.Frame] = []
+            frames: list[tuple[int, int, bytes]] = []
             while True:
                 answer = await self.channels[seat].ask("frames", start=len(frames), limit=_FRAMES_AT_ONCE)
-                part = [
-                    pcap.Frame(when, length, base64.b64decode(data)) for when, _, _, length, data in answer["frames"]
-                ]
+                part = [(when, length, base64.b64decode(data)) for when, length, data in answer["frames"]]
                 frames += part
                 if len(part) < _FRAMES_AT_ONCE:
                     break
             path = directory / (seat.replace("/", "_").replace(":", "_") + ".pcap")
-            await asyncio.to_thread(pcap.write, path, frames)
+            await asyncio.to_thread(_write_pcap, path, frames)
             return path
 
         seats = [
@@ -140,6 +138,14 @@ class Cast:
         """Let all probes end."""
         channels, self.channels = list(self.channels.values()), {}
         await asyncio.gather(*(channel.close() for channel in channels))
+
+
+def _write_pcap(path: Path, frames: Sequence[tuple[int, int, bytes]]) -> None:
+    path.touch(mode=0o600)
+    with path.open("wb") as stream:
+        writer = PcapWriter(stream)
+        for when, length, data in sorted(frames):
+            writer.write(when, data, length)
 
 
 async def gather(work: Iterable[Awaitable[_T]]) -> list[_T]:

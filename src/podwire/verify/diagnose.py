@@ -155,7 +155,7 @@ def _holder(address: str, topology: Topology) -> str:
 
 def _mtu(each: Judged, aftermath: Aftermath) -> Finding:
     flow = each.flow
-    largest = aftermath.largest.get((flow.source, flow.target, flow.dst))
+    largest = aftermath.largest.get((flow.source, flow.dst))
     told = each.evidence.report.told
     passes = "small ones do"
     if largest is not None:

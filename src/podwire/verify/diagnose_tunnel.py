@@ -51,36 +51,6 @@ def _vtep_problem(flow: Flow, topology: Topology, found: tuple[SeenNode, SeenLin
     return ""
 
 
-def blocked(flow: Flow, topology: Topology, aftermath: Aftermath) -> Finding | None:
-    ways = ((flow.source_node, flow.target_node), (flow.target_node, flow.source_node))
-    for one, other in ways:
-        count = aftermath.tunnels.get((one, other))
-        if count is None or not aftermath.reachable.get((one, other), False):
-            continue
-        if not count.left:
-            stopped = f"none leaves {one}: a rule on {one} drops them"
-        elif not count.arrived:
-            stopped = f"{count.left} left {one}, none reached {other}: something in between drops them"
-        elif (one, other) == (flow.source_node, flow.target_node) and not _answered(aftermath, other, one):
-            stopped = (
-                f"{count.arrived} of {count.left} reached {other} and came no further: a rule on {other} drops them"
-            )
-        else:
-            continue
-        return Finding(
-            "blocked-vxlan-port", 2, f"{one} → {other}",
-            f"UDP port {count.port} (VXLAN) is blocked from {one} to {other}, though the nodes reach each other: "
-            f"{stopped}",
-            f"let UDP port {count.port} pass between all nodes: security groups, firewalls, nft on the nodes",
-        )  # fmt: skip
-    return None
-
-
-def _answered(aftermath: Aftermath, one: str, other: str) -> bool:
-    count = aftermath.tunnels.get((one, other))
-    return count is not None and count.left > 0
-
-
 def narrowest(flow: Flow, fits: int, aftermath: Aftermath) -> str:
     """The device on the way, of those on the two nodes, that explains why only *fits* bytes pass; or nothing."""
     for node in (flow.source_node, flow.target_node):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,11 +12,12 @@ from podwire.verify.cast import Cast, gather, understood
 from podwire.verify.observation import Lookup, SeenNode
 from podwire.verify.payload import HEADER, SMALL
 from podwire.verify.plan import host_flows
-from podwire.verify.values import Aftermath, Flow, Judged, Tunnel
+from podwire.verify.values import Aftermath, Flow, Judged, Place, Trace
 
 _PAIRS = 24
 """Pairs of nodes that are looked at closely; a cluster that is broken throughout is broken for one reason."""
 _STEP_TIMEOUT = 0.4
+_WITNESSES = 4
 _ICMP_HEADERS = {4: 28, 6: 48}
 
 
@@ -39,8 +39,8 @@ async def look_closer(cast: Cast, judged: Sequence[Judged], timeout: float, nonc
         reachable=await _reachable(cast, chosen, timeout, nonces),
         largest=await _largest(cast, judged),
     )
-    tunnels = await _tunnels(cast, chosen, aftermath, timeout, nonces)
-    return msgspec.structs.replace(aftermath, tunnels=tunnels)
+    traces = await _traces(cast, chosen, aftermath, timeout, nonces)
+    return msgspec.structs.replace(aftermath, traces=traces)
 
 
 def _choose(failed: Sequence[Flow]) -> list[Flow]:
@@ -87,31 +87,30 @@ async def _reachable(
 ) -> dict[tuple[str, str], bool]:
     """Whether the nodes of failed pairs reach each other on their own addresses (any of UDP and ICMP)."""
     hosts = cast.hosts()
-    wanted = {
-        (one, other) for flow in flows for one, other in itertools.permutations((flow.source_node, flow.target_node))
-    }
-    pairs = sorted(pair for pair in wanted if pair[0] != pair[1] and hosts.keys() >= set(pair))
-    involved = {node for pair in pairs for node in pair}
-    for node in involved:  # one healthy pair beside a dead one tells which of the two is dead
-        other = next((each for each in sorted(hosts) if each not in involved), None)
-        if other is not None:
-            pairs.append((node, other))
+    involved = {node for flow in flows for node in (flow.source_node, flow.target_node)} & hosts.keys()
+    ends = [(flow.source_node, flow.target_node) for flow in flows]
+    wanted = [pair for one, other in ends for pair in ((one, other), (other, one))]
+    pairs = {pair for pair in wanted if pair[0] != pair[1] and hosts.keys() >= set(pair)}
+    for node in involved:  # to tell which end of a dead pair is the dead one, each is tried with a few others
+        others = [other for other in sorted(hosts) if other != node][:_WITNESSES]
+        pairs |= {(node, other) for other in others}
+    ordered: list[tuple[str, str]] = sorted(pairs)
 
     async def reach(pair: tuple[str, str]) -> bool:
         tried = host_flows(hosts[pair[0]], hosts[pair[1]], nonces)
         reports = await gather(send(cast, flow, timeout) for flow in tried)
         return any(report["delivered"] for report in reports)
 
-    return dict(zip(pairs, await gather(reach(pair) for pair in pairs), strict=True))
+    return dict(zip(ordered, await gather(reach(pair) for pair in ordered), strict=True))
 
 
-async def _largest(cast: Cast, judged: Sequence[Judged]) -> dict[tuple[str, str, str], int]:
+async def _largest(cast: Cast, judged: Sequence[Judged]) -> dict[tuple[str, str], int]:
     """The largest IP packet that passes, for each pair where small packets do and full-size ones do not."""
     small = {(each.flow.source, each.flow.dst) for each in judged if each.ok and each.flow.size == "small"}
-    big: dict[tuple[str, str, str], Flow] = {}
+    big: dict[tuple[str, str], Flow] = {}
     for each in judged:
         flow = each.flow
-        key = (flow.source, flow.target, flow.dst)
+        key = (flow.source, flow.dst)
         failed = each.outcome in ("lost", "one-way") and flow.size == "full" and (flow.source, flow.dst) in small
         if failed and (flow.proto == "udp" or key not in big):
             big[key] = flow
@@ -130,39 +129,47 @@ async def _largest(cast: Cast, judged: Sequence[Judged]) -> dict[tuple[str, str,
     return {key: size for (key, _), size in zip(chosen, found, strict=True)}
 
 
-async def _tunnels(
+async def _traces(
     cast: Cast, flows: Sequence[Flow], aftermath: Aftermath, timeout: float, nonces: Iterator[str]
-) -> dict[tuple[str, str], Tunnel]:
-    """Try flows that go through a vxlan device once more, and count the tunnel's datagrams at both nodes."""
-    tried: dict[tuple[str, str], tuple[Flow, int]] = {}
-    for flow in flows:
-        lookup, node = aftermath.lookups.get((flow.source_node, flow.dst)), aftermath.nodes.get(flow.source_node)
-        link = node.network.link(lookup.dev) if lookup and node else None
-        if link is not None and link.vxlan is not None and flow.kind == "pod":
-            tried.setdefault((flow.source_node, flow.target_node), (flow, link.vxlan.port))
+) -> dict[tuple[str, str], Trace]:
+    """Try failed flows between pods once more, and note where on the two nodes their packets are seen."""
     hosts = cast.hosts()
-    tried = {pair: each for pair, each in tried.items() if hosts.keys() >= set(pair)}
-    if not tried:
-        return {}
-    port = next(iter(tried.values()))[1]
-    watched = sorted({node for pair in tried for node in pair})
-    seats = {node: hosts[node].seat.name for node in watched}
+    tried = [flow for flow in flows if flow.kind == "pod" and hosts.keys() >= {flow.source_node, flow.target_node}]
+    pairs: dict[str, set[tuple[str, str]]] = {}
+    for flow in tried:
+        for node in (flow.source_node, flow.target_node):
+            pairs.setdefault(node, set()).add((flow.src, flow.dst))
     try:
-        await gather(cast.channels[seats[node]].ask("capture", name="tunnel", port=port) for node in watched)
         await gather(
-            send(cast, msgspec.structs.replace(flow, nonce=next(nonces)), min(timeout, 1.0))
-            for flow, _ in tried.values()
+            cast.channels[hosts[node].seat.name].ask(
+                "capture", name="trace", pairs=sorted(wanted), ports=_vxlan_ports(aftermath.nodes.get(node))
+            )
+            for node, wanted in pairs.items()
         )
-        answers = await gather(cast.channels[seats[node]].ask("count", name="tunnel") for node in watched)
+        again = (msgspec.structs.replace(flow, nonce=next(nonces)) for flow in tried)
+        await gather(send(cast, flow, min(timeout, 1.0)) for flow in again)
+        answers = await gather(cast.channels[hosts[node].seat.name].ask("places", name="trace") for node in pairs)
     except VerifyError:
         return {}
-    counts = {node: answer["counts"] for node, answer in zip(watched, answers, strict=True)}
-    found = {}
-    for one, other in sorted({*tried, *((b, a) for a, b in tried)}):
-        ends = (set(hosts[one].ips), set(hosts[other].ips))
-        found[one, other] = Tunnel(port, _passed(counts[one], ends, True), _passed(counts[other], ends, False))
-    return found
+    seen = {node: answer["places"] for node, answer in zip(pairs, answers, strict=True)}
+    return {
+        (flow.source, flow.dst): Trace(
+            _along(seen, flow.src, flow.dst, (flow.source_node, flow.target_node)),
+            _along(seen, flow.dst, flow.src, (flow.target_node, flow.source_node)),
+        )
+        for flow in tried
+    }
 
 
-def _passed(counts: Sequence[Sequence[Any]], ends: tuple[set[str], set[str]], outgoing: bool) -> int:
-    return sum(number for src, dst, out, number in counts if src in ends[0] and dst in ends[1] and out == outgoing)
+def _vxlan_ports(node: SeenNode | None) -> list[int]:
+    return sorted({link.vxlan.port for link in node.network.links if link.vxlan}) if node else []
+
+
+def _along(seen: dict[str, list[list[Any]]], src: str, dst: str, nodes: tuple[str, str]) -> tuple[Place, ...]:
+    """The places on *nodes*, in this order, where a packet from *src* to *dst* was seen."""
+    return tuple(
+        Place(node, interface, outgoing, port)
+        for node in dict.fromkeys(nodes)
+        for where, whither, interface, outgoing, port in seen[node]
+        if (where, whither) == (src, dst)
+    )

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.drivers import netns, sysctls
+from podwire.drivers import conntrack, netns, sysctls
 from podwire.drivers.netlink import address, link, neighbour, route
 from podwire.drivers.netlink.socket import NetlinkSocket
 from podwire.drivers.netlink.wire import (
@@ -28,8 +28,9 @@ from podwire.drivers.netlink.wire import (
     to_u32,
 )
 from podwire.model.attachment import Attachment
-from podwire.model.errors import KernelError, NoSuchNamespace
+from podwire.model.errors import KernelError, NoSuchNamespace, NotSupported
 from podwire.verify import observation as seen
+from podwire.verify.packets import PROTOCOLS
 
 _RTM_F_FIB_MATCH = 0x2000
 _RTMSG = struct.Struct("=BBBBBBBBI")
@@ -268,3 +269,24 @@ def _inside(attachment: Attachment) -> seen.SeenNamespace:
         return netns.in_namespace(descriptor, _namespace)
     finally:
         os.close(descriptor)
+
+
+def connections(addresses: frozenset[str]) -> list[seen.SeenConnection]:
+    """The tracked TCP, UDP and ICMP connections that have one of *addresses* anywhere; none where nothing is tracked.
+
+    Raises KernelError, EPERM without CAP_NET_ADMIN.
+    """
+    try:
+        entries = conntrack.entries()
+    except NotSupported:
+        return []  # this kernel tracks no connections at all
+    found = ((_ends(entry.original), _ends(entry.reply)) for entry in entries)
+    return [
+        seen.SeenConnection(original, reply)
+        for original, reply in found
+        if original[0] and addresses & {original[1], original[3], reply[1], reply[3]}
+    ]
+
+
+def _ends(one: conntrack.Tuple) -> tuple[str, str, int, str, int]:
+    return PROTOCOLS.get(one.protocol, ""), str(one.src), one.sport, str(one.dst), one.dport

@@ -63,6 +63,22 @@ def decode(frame: bytes) -> Packet | None:
     return None
 
 
+def unwrap(frame: bytes) -> tuple[Packet, int] | None:
+    """The packet that a VXLAN datagram (RFC 7348) carries, and the datagram's UDP destination port; None for others.
+
+    Any port is accepted: what counts is VXLAN's header with its one flag, and a packet that decodes behind it.
+    """
+    try:
+        offset = 14 + (frame[14] & 0x0F) * 4 if frame[12:14] == b"\x08\x00" else 54
+        proto = frame[23] if frame[12:14] == b"\x08\x00" else frame[20]
+        if proto != 17 or frame[offset + 8 : offset + 12] != b"\x08\0\0\0":
+            return None
+        inner = decode(frame[offset + 16 :])
+        return (inner, struct.unpack_from("!H", frame, offset + 2)[0]) if inner else None
+    except (struct.error, IndexError):
+        return None
+
+
 def _ipv4(data: bytes) -> Packet | None:
     length, fragment, proto = struct.unpack_from("!H2xHxB", data, 2)
     if fragment & 0x1FFF:  # a later fragment has no ports

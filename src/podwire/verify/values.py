@@ -173,22 +173,34 @@ class Check(msgspec.Struct, frozen=True):
     sentence: str = ""
 
 
-class Tunnel(msgspec.Struct, frozen=True):
-    """Datagrams of a vxlan port counted while a flow was tried: those that left one node and reached the other."""
+class Place(msgspec.Struct, frozen=True):
+    """Where a packet was seen: on *interface* of *node*; *port*: inside a VXLAN datagram to that UDP port."""
 
-    port: int
-    left: int
-    arrived: int
+    node: str
+    interface: str
+    outgoing: bool
+    port: int = 0
+
+    def __str__(self) -> str:
+        way = "out of" if self.outgoing else "into"
+        return f"{way} {self.interface} of {self.node}" + (f" (VXLAN, UDP {self.port})" if self.port else "")
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """Where request and answer of a flow were seen on the two nodes, each in the order of their passing."""
+
+    request: tuple[Place, ...]
+    answer: tuple[Place, ...]
 
 
 class Aftermath(msgspec.Struct, frozen=True):
-    """What was looked up because flows failed. Pairs are (node, node); *largest* is by (source seat, target, dst)."""
+    """What was looked up because flows failed. Pairs are (node, node); *largest* and *traces* go by (source seat, dst)."""
 
     nodes: Mapping[str, SeenNode] = msgspec.field(default_factory=dict)
     lookups: Mapping[tuple[str, str], Lookup] = msgspec.field(default_factory=dict)
     reachable: Mapping[tuple[str, str], bool] = msgspec.field(default_factory=dict)
-    largest: Mapping[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
-    tunnels: Mapping[tuple[str, str], Tunnel] = msgspec.field(default_factory=dict)
+    largest: Mapping[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    traces: Mapping[tuple[str, str], Trace] = msgspec.field(default_factory=dict)
 
 
 class Finding(msgspec.Struct, frozen=True):

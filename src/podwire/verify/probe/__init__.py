@@ -6,7 +6,7 @@ nothing. The first line that a probe prints greets: ``{"hello": "podwire-probe",
 process that does nothing until it is told to end: the life of a probe pod, into which probes are started by exec.
 
 Commands (:mod:`.commands`): ``facts``, ``listen``, ``seen``, ``send``, ``largest``, ``bind``, ``capture``,
-``captured``, ``frames``, ``observe``, ``conntrack``.
+``captured``, ``frames``, ``places``, ``observe``, ``lookup``, ``conntrack``.
 
 Only the standard library and podwire's own light modules are imported, and threads serve the sockets: a probe is ready
 a few hundredths of a second after its exec. It needs CAP_NET_RAW for ICMP and captures, CAP_NET_ADMIN for conntrack.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from podwire.verify.probe import listeners, senders
 from podwire.verify.probe.sockets import family_of
-from podwire.verify.probe.tap import Tap
+
+if TYPE_CHECKING:
+    from podwire.verify.probe.tap import Tap
 
 
 class Commands:
@@ -65,9 +67,13 @@ class Commands:
                 return {"errno": errno.errorcode.get(error.errno or 0, str(error))}
         return {"errno": ""}
 
-    def do_capture(self, name: str = "main", port: int = 0) -> dict[str, Any]:
-        """Start capturing under *name*, anew when it runs already."""
-        fresh = Tap(port)
+    def do_capture(
+        self, name: str = "main", pairs: Sequence[Sequence[str]] = (), ports: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        """Start capturing under *name*, anew when it runs already; *pairs*, *ports* as for :class:`.tap.Tap`."""
+        from podwire.verify.probe.tap import Tap
+
+        fresh = Tap(pairs, ports)
         with self._lock:
             old, self._taps[name] = self._taps.get(name), fresh
         if old is not None:
@@ -81,11 +87,11 @@ class Commands:
     def do_captured(self, nonces: list[str], name: str = "main") -> dict[str, Any]:
         """The captured packets of *nonces*."""
         tap = self._tap(name)
-        return {"packets": tap.of(nonces), "overflowed": tap.overflowed}
+        return {"packets": tap.of(nonces), "lost": tap.lost()}
 
-    def do_count(self, name: str = "main") -> dict[str, Any]:
-        """How many packets capture *name* holds, by source, destination and direction."""
-        return {"counts": self._tap(name).count()}
+    def do_places(self, name: str = "main") -> dict[str, Any]:
+        """Where the packets of capture *name* passed (:meth:`.tap.Tap.places`)."""
+        return {"places": self._tap(name).places()}
 
     def do_frames(self, start: int, limit: int, name: str = "main") -> dict[str, Any]:
         """Captured packets in full, *limit* at a time."""
@@ -106,6 +112,6 @@ class Commands:
 
     def do_conntrack(self, addresses: list[str]) -> dict[str, Any]:
         """Connection tracking entries that have one of *addresses* in any place."""
-        from podwire.verify.observe_conntrack import connections
+        from podwire.verify.observe import connections
 
         return {"entries": msgspec.to_builtins(connections(frozenset(addresses)))}

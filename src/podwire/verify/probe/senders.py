@@ -54,7 +54,7 @@ def send(target: Target) -> dict[str, Any]:
             report["problem"] = "timeout"
         except OSError as error:
             report["problem"] = errno.errorcode.get(error.errno or 0, str(error))
-        if not report["delivered"] and (told := _told(sock)):
+        if not report["delivered"] and "told" not in report and (told := _told(sock)):
             report["told"] = told
     return report
 
@@ -109,6 +109,10 @@ def _await_answer(sock: socket.socket, target: Target, report: dict[str, Any], s
             data = sock.recv(65536)
         except TimeoutError:
             return False
+        except OSError:
+            if target.proto == "icmp" and not _concerns(sock, report):
+                continue
+            raise
         if target.proto == "icmp":
             data = _echo_reply(data, sock.family == socket.AF_INET6, report["port"])
         if payload.nonce_of(data) == target.nonce:
@@ -154,10 +158,27 @@ def _checksum(data: bytes) -> int:
     return 0xFFFF - total
 
 
+def _concerns(sock: socket.socket, report: dict[str, Any]) -> bool:
+    """Whether an ICMP error is about this exchange: a raw socket hears of every echo to the same destination."""
+    with contextlib.suppress(OSError):
+        original, controls, _, _ = sock.recvmsg(64, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+        if len(original) >= 6 and struct.unpack_from("!H", original, 4)[0] != report["port"]:
+            return False
+        if told := _read_error(controls):
+            report["told"] = told
+    return True
+
+
 def _told(sock: socket.socket) -> dict[str, Any] | None:
-    """The first error in the socket's error queue that came from the network or a local size check."""
+    """The first error in the socket's error queue, from the network or from a local check of the size."""
     with contextlib.suppress(OSError):
         _, controls, _, _ = sock.recvmsg(1, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+        return _read_error(controls)
+    return None
+
+
+def _read_error(controls: list[tuple[int, int, bytes]]) -> dict[str, Any] | None:
+    if controls:
         for level, kind, data in controls:
             if (level, kind) not in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
                 continue

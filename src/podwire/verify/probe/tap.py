@@ -8,127 +8,123 @@ from __future__ import annotations
 
 import base64
 import select
-import socket
 import threading
-import time
-from collections import Counter
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from podwire.drivers.capture import Capture, Packet
 from podwire.verify import packets
 
-_ETH_P_ALL = 0x0003
-_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _SNAP = 256
-_BUFFER = 8 * 1024 * 1024
 _KEPT = 100_000
 """Packets kept at once: at 256 bytes each some 50 MB at worst; more are counted and not kept."""
-_OUTGOING = 4
+_MAX_HOSTS = 40
+"""As many addresses as a socket filter takes; for more everything is heard, and sorted out here."""
 
 
-class Captured(NamedTuple):
-    """One packet: nanoseconds since the epoch, interface, whether it left, its length on the wire, its first bytes."""
+class _Kept(NamedTuple):
+    """A packet, decoded; *port*: the UDP port of the VXLAN datagram around it, 0 for a bare packet."""
 
-    when: int
-    interface: str
-    outgoing: bool
-    length: int
-    frame: bytes
+    raw: Packet
+    packet: packets.Packet
+    port: int
 
 
 class Tap:
-    """Captures from its making until :meth:`close`. *port* narrows it to UDP datagrams to or from one port."""
+    """Captures from its making until :meth:`close`.
 
-    def __init__(self, port: int = 0) -> None:
-        self._port = port
-        self._kept: list[Captured] = []
-        self._decoded: list[packets.Packet] = []
-        self.overflowed = 0
+    *pairs* narrows it to what passes between two addresses, in either direction: bare, or in VXLAN datagrams to one of
+    *ports*.
+    """
+
+    def __init__(self, pairs: Iterable[Sequence[str]] = (), ports: Sequence[int] = ()) -> None:
+        self._pairs = frozenset(frozenset(pair) for pair in pairs)
+        self._kept: list[_Kept] = []
+        self._overflow = 0
         self._lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        except PermissionError:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        self._socket.setblocking(False)
+        addresses = sorted({address for pair in self._pairs for address in pair})
+        hosts = [ip_address(address) for address in addresses] if len(addresses) <= _MAX_HOSTS else []
+        self._captures = [Capture(hosts=hosts, snap_length=_SNAP)]
+        if self._pairs and hosts and ports:
+            self._captures.append(Capture(ports=ports, snap_length=_SNAP))
         self._open = True
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self) -> None:
+        """Keep the kernel's buffers from running over."""
         while self._open:
-            ready, _, _ = select.select([self._socket], [], [], 0.2)
+            ready, _, _ = select.select(self._captures, [], [], 0.2)
             if ready:
-                self.drain()
+                self._drain()
 
-    def drain(self) -> None:
-        """Read what waits in the socket."""
+    def _drain(self) -> None:
         with self._lock:
-            while self._open:
-                try:
-                    frame, controls, _, where = self._socket.recvmsg(_SNAP, 128, socket.MSG_TRUNC)
-                except BlockingIOError:
-                    return
-                except OSError:  # an interface that went down says so here
-                    continue
-                self._keep(frame, controls, where)
+            for capture in self._captures if self._open else ():
+                while found := capture.read():
+                    for raw in found:
+                        self._keep(raw)
 
-    def _keep(self, frame: bytes, controls: list[Any], where: Any) -> None:
-        packet = packets.decode(frame)
-        if packet is None or (self._port and self._port not in (packet.tuple5.sport, packet.tuple5.dport)):
+    def _keep(self, raw: Packet) -> None:
+        packet, port = packets.decode(raw.data), 0
+        if self._pairs and (wrapped := packets.unwrap(raw.data)):
+            packet, port = wrapped
+        if packet is None or (self._pairs and frozenset((packet.tuple5.src, packet.tuple5.dst)) not in self._pairs):
             return
         if len(self._kept) >= _KEPT:
-            self.overflowed += 1
-            return
-        when = time.time_ns()
-        for level, kind, data in controls:
-            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-                when = int.from_bytes(data[:8], "little") * 10**9 + int.from_bytes(data[8:16], "little")
-        length = max(len(frame), packet.length + 14)
-        self._kept.append(Captured(when, where[0], where[2] == _OUTGOING, length, frame))
-        self._decoded.append(packet)
+            self._overflow += 1
+        else:
+            self._kept.append(_Kept(raw, packet, port))
+
+    def lost(self) -> int:
+        """How many packets passed without being kept."""
+        self._drain()
+        with self._lock:
+            return self._overflow + sum(capture.dropped() for capture in self._captures)
 
     def of(self, nonces: list[str]) -> dict[str, list[dict[str, Any]]]:
         """The packets that carry each nonce, in the order of their passing."""
-        self.drain()
+        self._drain()
         wanted: dict[str, list[dict[str, Any]]] = {nonce: [] for nonce in nonces}
         with self._lock:
-            for seen, packet in zip(self._kept, self._decoded, strict=True):
+            for raw, packet, _ in self._kept:
                 if packet.nonce in wanted:
                     wanted[packet.nonce].append(
                         {
                             "header": list(packet.tuple5),
-                            "out": seen.outgoing,
-                            "interface": seen.interface,
+                            "out": raw.outgoing,
+                            "interface": raw.device,
                             "length": packet.length,
                             "df": packet.dont_fragment,
                         }
                     )
         return wanted
 
-    def count(self) -> list[list[Any]]:
-        """How many packets passed, by source, destination and direction: ``[src, dst, outgoing, number]``."""
-        self.drain()
+    def places(self) -> list[list[Any]]:
+        """Where packets were seen, in the order of their first passing: ``[src, dst, interface, outgoing, port]``.
+
+        *port* is the UDP port of the VXLAN datagram that carried the packet, 0 for a bare one.
+        """
+        self._drain()
         with self._lock:
-            counts = Counter(
-                (packet.tuple5.src, packet.tuple5.dst, seen.outgoing)
-                for seen, packet in zip(self._kept, self._decoded, strict=True)
-            )
-        return [[*key, number] for key, number in sorted(counts.items())]
+            ordered = sorted(self._kept, key=lambda kept: kept.raw.nanoseconds)
+        rows = (
+            (kept.packet.tuple5.src, kept.packet.tuple5.dst, kept.raw.device, kept.raw.outgoing, kept.port)
+            for kept in ordered
+        )
+        return [list(row) for row in dict.fromkeys(rows)]
 
     def frames(self, start: int, limit: int) -> list[list[Any]]:
-        """Up to *limit* captured packets from number *start*: time, interface, direction, length, bytes in base64."""
-        self.drain()
+        """Up to *limit* captured packets from number *start*: nanoseconds, length on the wire, bytes in base64."""
+        self._drain()
         with self._lock:
             chosen = self._kept[start : start + limit]
-        return [
-            [seen.when, seen.interface, seen.outgoing, seen.length, base64.b64encode(seen.frame).decode("ascii")]
-            for seen in chosen
-        ]
+        return [[raw.nanoseconds, raw.length, base64.b64encode(raw.data).decode("ascii")] for raw, _, _ in chosen]
 
     def close(self) -> None:
         """Stop, and forget everything."""
         with self._lock:
             self._open = False
-            self._socket.close()
+            for capture in self._captures:
+                capture.close()
             self._kept.clear()
-            self._decoded.clear()
