@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -89,7 +88,6 @@ class Keeper:
         self.locks = NamedLocks()
         self.reaping = Reaping(allocator, lambda names: self.blocking(self._gone, names), clock)
         self._on_change = on_change
-        self._writing = threading.Lock()
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="podwire-cni")
 
     @asynccontextmanager
@@ -177,10 +175,6 @@ class Keeper:
         self.known.pop(key, None)
         self._on_change(AttachmentChanged(key, None))
 
-    async def store_put(self, attachment: Attachment) -> None:
-        """Store *attachment* as it is."""
-        await self.blocking(self._put, attachment)
-
     async def close(self) -> None:
         """Let what runs in the threads end."""
         await self.reaping.close()
@@ -188,15 +182,11 @@ class Keeper:
 
     # ---- in the threads ----
 
-    def _put(self, attachment: Attachment) -> None:
-        with self._writing:
-            self.store.put(attachment)
-
     def _attach(self, attachment: Attachment, ready: Attachment, wiring: PodWiring, netns: int) -> None:
         try:
-            self._put(attachment)
+            self.store.put(attachment)
             self.wirer.attach(wiring, netns)
-            self._put(ready)
+            self.store.put(ready)
         except BaseException:
             try:
                 self._detach(attachment, wiring, attachment.created_at)
@@ -206,8 +196,7 @@ class Keeper:
 
     def _detach(self, attachment: Attachment, wiring: PodWiring, now: float) -> None:
         self.wirer.detach(wiring.host_ifname, wiring.host_routes)
-        with self._writing:
-            self.store.remove(attachment.key, dict.fromkeys(attachment.ips, now))
+        self.store.remove(attachment.key, dict.fromkeys(attachment.ips, now))
 
     def _remove(self, host_ifname: str, routes: Iterable[Route]) -> None:
         if not self.wirer.reaped(host_ifname):

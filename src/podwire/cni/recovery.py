@@ -99,7 +99,7 @@ async def adopt(keeper: Keeper, attachments: Collection[Attachment], orphans: Co
             except AddressInUse as error:
                 _LOG.error("%s is left out: %s", attachment.key, error)
                 continue
-            await keeper.store_put(attachment)
+            await keeper.blocking(keeper.store.put, attachment)
             keeper.announce(attachment)
     for orphan in orphans:
         free = tuple(addr for addr in orphan.addresses if keeper.allocator.owner(addr) is None)
