@@ -178,5 +178,5 @@ class NftElement(_Value, frozen=True):
 
 
 Value: TypeAlias = Sysctl | Link | Address | Neighbour | Fdb | Route | NftTable | NftElement
-KINDS: tuple[type[_Value], ...] = (Sysctl, Link, Address, Neighbour, Fdb, Route, NftTable, NftElement)
+KINDS: tuple[type[_Value], ...] = (Link, Sysctl, Address, Neighbour, Fdb, Route, NftTable, NftElement)
 """In the order of creation; the order of removal is the reverse (``reconcile.order``)."""
