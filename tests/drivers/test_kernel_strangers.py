@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_interface, ip_network
 
+import msgspec
 import pytest
 
 from podwire.drivers import netns, offload
@@ -170,6 +171,12 @@ def test_the_vxlan_device_is_set_up_as_it_must_be(node: int, kernel: Kernel) -> 
     for part in ("nolearning", "noudpcsum", "id 4096", "dstport 4789", "local 192.0.2.1", "dev eth0", "mtu 1450"):
         assert part in shown
     assert "fe80" not in run_in(node, "ip", "addr", "show", "pwvxlan").stdout
+
+
+def test_an_mtu_that_does_not_fit_the_underlay_is_refused_by_name(kernel: Kernel) -> None:
+    (failed,) = kernel.apply(put(msgspec.structs.replace(VXLAN, mtu=1480)))
+    assert failed.errno == errno.EINVAL
+    assert "put link pwvxlan for Node node-2: EINVAL: set its MTU to 1480 (a vxlan" in failed.message
 
 
 def test_the_checksum_offload_is_off_on_kernels_with_the_bug_alone(node: int, kernel: Kernel) -> None:

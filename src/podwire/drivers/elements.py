@@ -19,6 +19,10 @@ V = TypeVar("V", Address, Neighbour, Fdb)
 GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO, errno.EOPNOTSUPP})
 """Answers to a removal which say that it was not there."""
 
+FIRST_HOST_INDEX = 1 << 24
+"""Pods' host ends have ifindexes from here on, far above what the kernel counts up to: ``wirer`` chooses them, and the
+filter of ``monitor`` knows them by it."""
+
 
 class Kind(Protocol):
     """Makes, lists and removes the objects of one kind (or two that go together)."""

@@ -67,7 +67,7 @@ class PlannedLinks:
                 try:
                     self._put(sock, element.value)
                 except KernelError as error:
-                    failures.append(failure("put", element.value, element.cause, error.errno, error.message))
+                    failures.append(failure("put", element.value, element.cause, error.errno, _why(error)))
         return failures
 
     def _put(self, sock: NetlinkSocket, value: Link) -> None:
@@ -87,15 +87,17 @@ class PlannedLinks:
             known = link.decode(message)
             if value.type == "vxlan":
                 offload.avoid_checksum_bug(self._pool.netns, value.name)
-        # First no link-local address, then up: the other way round the kernel makes one.
-        quiet = link.configure(known.index, addr_gen_mode=self._mode)
-        change = link.configure(
-            known.index,
-            up=True,
-            mac=value.mac if known.mac != value.mac else "",
-            mtu=value.mtu if known.mtu != value.mtu else 0,
-        )
-        for request, what in ((quiet, "set its IPv6 mode"), (change, "set it up")):
+        steps = [
+            # First no link-local address, then up: the other way round the kernel makes one.
+            (link.configure(known.index, addr_gen_mode=self._mode), "set its IPv6 mode"),
+            (link.configure(known.index, up=True), "set it up"),
+        ]
+        if known.mac != value.mac:
+            steps.insert(0, (link.configure(known.index, mac=value.mac), f"set its MAC to {value.mac}"))
+        if known.mtu != value.mtu:
+            detail = f"set its MTU to {value.mtu} (a vxlan device must fit its underlay, less the overhead)"
+            steps.insert(0, (link.configure(known.index, mtu=value.mtu), detail))
+        for request, what in steps:
             sock.run(request, what)
 
     def drop(self, values: Sequence[Value]) -> list[Failure]:
@@ -108,6 +110,11 @@ class PlannedLinks:
                 known = by_name.get(value.name)
                 tasks.append(Task(value, None, link.delete(known.index) if known else None, missing(value.name)))
             return carry_out(sock, "drop", tasks, GONE)
+
+
+def _why(error: KernelError) -> str:
+    """What failed and the kernel's sentence, without the errno, which the failure tells anyway."""
+    return ": ".join(part for part in error.message.split(": ") if part != errno.errorcode.get(error.errno))
 
 
 def _data(value: Link, links: Mapping[str, LinkInfo]) -> list[bytes]:

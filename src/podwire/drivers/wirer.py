@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Sequence
 
 from podwire.drivers import inspection, netns, sysctls
+from podwire.drivers.elements import FIRST_HOST_INDEX
 from podwire.drivers.netlink import address, link, neighbour, route
 from podwire.drivers.netlink.socket import NetlinkSocket, Refusal, SocketPool, refused
 from podwire.drivers.netlink.wire import Request
@@ -40,8 +41,9 @@ class VethWirer:
         self._pool = SocketPool()
         self._reaper = Reaper(self._pool)
         self._ipv6 = sysctls.ipv6_enabled()
-        # Ours to choose, far above what the kernel counts up to; a collision is answered with EBUSY and another one.
-        self._indexes = itertools.count((1 << 20) + secrets.randbelow(1 << 30))
+        # Far above what the kernel counts up to, which is how the monitor's filter knows host ends. Another wirer may
+        # have chosen the same one: that is answered with EBUSY, and we take the next.
+        self._indexes = itertools.count(FIRST_HOST_INDEX + secrets.randbelow(1 << 30))
 
     def attach(self, wiring: PodWiring, netns: int) -> None:
         """See :meth:`PodWirer.attach`."""

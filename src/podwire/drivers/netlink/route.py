@@ -24,7 +24,7 @@ from podwire.model.addresses import IPAddress, IPNetwork
 from podwire.model.kernel import ROUTE_PROTOCOL, Route
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-MAIN_TABLE = 254
+MAIN_TABLE, LOCAL_TABLE = 254, 255
 PROTO_KERNEL = 2
 """The kernel's own routes: those of an interface's subnet."""
 

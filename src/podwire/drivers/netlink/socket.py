@@ -62,6 +62,17 @@ def refused(operation: str, number: int, detail: str = "", *, remedy: str = "") 
     return kind(operation, number, detail, remedy=remedy)
 
 
+_own_ports: set[int] = set()
+
+
+def is_own_port(port: int) -> bool:
+    """Whether *port* is that of a socket of this process, so that a notification tells what we did ourselves.
+
+    Sockets in different namespaces may share a number; it is then somebody else's change that goes unnoticed.
+    """
+    return port in _own_ports
+
+
 class NetlinkSocket:
     """A netlink socket of *protocol* in the namespace of descriptor *netns* (default: the calling thread's).
 
@@ -81,6 +92,7 @@ class NetlinkSocket:
             self._socket.close()
             raise
         self.port: int = self._socket.getsockname()[0]
+        _own_ports.add(self.port)
 
     def _set_up(self, groups: Sequence[int]) -> None:
         sock = self._socket
@@ -223,6 +235,7 @@ class NetlinkSocket:
 
     def close(self) -> None:
         """Release the descriptor."""
+        _own_ports.discard(self.port)
         self._socket.close()
 
     def __enter__(self) -> NetlinkSocket:
