@@ -8,6 +8,7 @@ speaks in addresses.
 from __future__ import annotations
 
 import bisect
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
 from podwire.model.addresses import IPAddress, IPNetwork
@@ -27,7 +28,8 @@ class Pool:
         self.last = int(network.broadcast_address)
         self.held: dict[int, str] = {}
         self.quarantined: dict[int, str] = {}
-        self.freed: dict[int, tuple[float, str]] = {}
+        # Not a dict: taking the first of a dict over and over walks all that was taken before.
+        self.freed: OrderedDict[int, tuple[float, str]] = OrderedDict()
         self._starts, self._ends = _merge(_blocked(network, reserved))
         self._blocked_in_use: set[int] = set()
         self._cursor = self.first
@@ -107,7 +109,7 @@ class Pool:
         """Let nothing have been freed in the future: after the clock was set back, resting starts anew from *now*."""
         latest = next(reversed(self.freed.values()), None)
         if latest is not None and latest[0] > now:
-            self.freed = {number: (min(when, now), owner) for number, (when, owner) in self.freed.items()}
+            self.freed = OrderedDict((number, (min(when, now), owner)) for number, (when, owner) in self.freed.items())
 
     def forget(self, before: float) -> None:
         """Drop rested addresses beyond :data:`REMEMBERED`, of those freed before *before*."""
