@@ -256,7 +256,7 @@ def test_an_init_that_dies_takes_its_host_along(lab: Lab, programs: SleepingProg
     init = node.process
     assert init is not None
     processes.send(init, signal.SIGKILL)
-    assert processes.wait_gone([agent], 10) == []
+    assert processes.wait_gone([agent, init], 10) == []
     with pytest.raises(LabError, match="is not running"):
         _ = node.pid
     nodes.reboot(lab.name, "node4", programs)

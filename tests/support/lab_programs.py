@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from podwire.lab.cluster import Lab
 from podwire.lab.programs import HostPlan
 from podwire.lab.sandbox.plan import ServicePlan, base_environment
-from podwire.lab.spec import NodeRecord
+from podwire.lab.spec import LabSpec, NodeRecord
 
 _ACCEPT = """
 import socket
@@ -31,6 +31,9 @@ class SleepingPrograms:
         argv = ("/bin/sleep", "100000")
         files = {"/etc/podwire/config.yaml": what.encode()}
         return HostPlan({what: ServicePlan(argv, base_environment(lab.directory.marker))}, files)
+
+    def check(self, spec: LabSpec) -> None:
+        pass
 
     def prepare(self, lab: Lab) -> None:
         lab.kubeconfig.write_text("stand-in")

@@ -44,6 +44,7 @@ def up(spec: LabSpec, programs: Programs, say: Say = lambda _: None, *, wait: bo
     failure or an interruption takes down again what was made.
     """
     places.check(spec)
+    programs.check(spec)
     directory = LabDirectory(spec.name)
     directory.create()
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from podwire.lab.sandbox.plan import ServicePlan
-from podwire.lab.spec import NodeRecord
+from podwire.lab.spec import LabSpec, NodeRecord
 
 if TYPE_CHECKING:
     from podwire.lab.cluster import Lab
@@ -29,6 +29,10 @@ class HostPlan(msgspec.Struct, frozen=True):
 
 class Programs(Protocol):
     """What a lab is made to run. All calls block; errors are LabError with the tail of the log that tells why."""
+
+    def check(self, spec: LabSpec) -> None:
+        """Refuse (InputError) a lab that these programs could not run in."""
+        ...
 
     def prepare(self, lab: Lab) -> None:
         """Before anything starts: certificates, tokens, kubeconfigs, for the nodes that the lab begins with."""
