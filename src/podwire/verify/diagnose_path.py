@@ -72,7 +72,7 @@ def _routes(flow: Flow, topology: Topology, aftermath: Aftermath) -> Finding | N
         cidr = _cidr(address, owner, topology)
         if lookup.error or (lookup.default and _others_are_routed(node, owner, topology, aftermath)):
             how = f"{lookup.type} {lookup.matched}".strip() if lookup.error and lookup.matched else ""
-            goes = f"“{how}” refuses them" if how and not lookup.default else f"they follow {_way(lookup)}"
+            goes = f"“{how}” refuses them" if how and not lookup.default else f"packets follow {_way(lookup)}"
             if lookup.error and not lookup.matched:
                 goes = f"the kernel says {lookup.error}"
             return Finding(

@@ -37,6 +37,17 @@ def sent_tuple(flow: Flow, evidence: Evidence) -> Tuple5:
     return Tuple5(flow.proto, report.source, report.port, flow.dst, port)
 
 
+def lost_packets(each: Judged) -> int:
+    """How many captured datagrams of a UDP or ICMP flow left one end and did not arrive at the other."""
+    here, there = each.evidence.at_sender, each.evidence.at_receiver
+    if here is None or there is None or each.flow.proto == "tcp" or each.flow.kind != "pod":
+        return 0
+    return sum(
+        max(0, sum(packet.out for packet in one) - sum(not packet.out for packet in other))
+        for one, other in ((here, there), (there, here))
+    )
+
+
 def _translated(flow: Flow, evidence: Evidence) -> tuple[Outcome, str] | None:
     if not flow.src:
         return None

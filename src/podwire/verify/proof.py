@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
-
 import msgspec
 
 from podwire.verify.plan import Coverage
@@ -55,7 +54,7 @@ def _verdict(
     failed = [each for each in flows if not each.ok and each.outcome != "unproven"]
     broken = [check for check in own if check.ok is False]
     if failed or broken:
-        parts = [f"{len(failed)} of {len(flows)} flows fail"] if failed else []
+        parts = [_failures(failed, len(flows))] if failed else []
         parts += [check.sentence for check in broken[:2]]
         return Verdict(number, "broken", "; ".join(parts))
     doubts = [f"{each.flow.name}: {each.sentence}" for each in flows if each.outcome == "unproven"]
@@ -69,7 +68,16 @@ def _verdict(
     return Verdict(number, "proven", _proven(number, flows, own, coverage))
 
 
-def _proven(number: Literal[1, 2, 3] | int, flows: Sequence[Judged], own: Sequence[Check], coverage: Coverage) -> str:
+_HAPPENED = {"lost": "lost", "one-way": "not answered", "translated": "translated", "damaged": "damaged"}
+
+
+def _failures(failed: Sequence[Judged], total: int) -> str:
+    counts = Counter(_HAPPENED.get(each.outcome, each.outcome) for each in failed)
+    how = ", ".join(f"{number} {what}" for what, number in counts.most_common())
+    return f"{len(failed)} of {total} flows fail: {how}"
+
+
+def _proven(number: int, flows: Sequence[Judged], own: Sequence[Check], coverage: Coverage) -> str:
     if number == 1:
         unique = next((check.sentence for check in own if check.name == "unique address"), "")
         shared = sum(check.name == "localhost" for check in own)

@@ -88,6 +88,7 @@ async def _verify(transport: Transport, cast: Cast, options: Options, progress: 
     )
     progress("gathering the evidence")
     judged, blind = await judge_all(cast, planned.flows, placed, reports)
+    judged = await _without_departed(transport, judged)
     blind += [Check(2, "capture", seat, None, f"no capture in {seat}: {why}") for seat, why in cast.blind.items()]
     found = [*checks.address_checks(topology, placed), *sharing, *blind]
     if not all(each.ok for each in judged):
@@ -117,6 +118,19 @@ def _findings(
 ) -> list[Finding]:
     twice = checks.duplicates(topology, placed)
     return [*diagnose.diagnose(judged, twice.items(), topology, aftermath), *diagnose.broken_checks(found)]
+
+
+async def _without_departed(transport: Transport, judged: list[Judged]) -> list[Judged]:
+    """Without failed flows to pods that were deleted meanwhile: other people's pods come and go during a proof."""
+    if all(each.ok or each.flow.kind != "node" for each in judged):
+        return judged
+    now = {f"{pod.namespace}/{pod.name}": pod for pod in checks.live_pods(await transport.topology())}
+
+    def stands(each: Judged) -> bool:
+        pod = now.get(each.flow.target.partition(":")[0])
+        return pod is not None and each.flow.dst in map(str, pod.ips)
+
+    return [each for each in judged if each.ok or each.flow.kind != "node" or stands(each)]
 
 
 async def _send_all(cast: Cast, flows: Sequence[Flow], timeout: float) -> list[Report]:

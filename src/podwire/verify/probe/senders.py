@@ -16,7 +16,7 @@ from podwire.verify.probe.sockets import family_of, never_fragment, receive
 # Not named by Python 3.11's socket module: <linux/in.h>, <linux/in6.h>, <linux/errqueue.h>.
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
-_FIRST_WAIT = 0.25
+_FIRST_WAIT = 0.5
 
 
 class Target(NamedTuple):
