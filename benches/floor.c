@@ -21,8 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL 112
-#define REAPER_GROUP 28791
+#define PROTOCOL 113 /* not podwire's, whose agent beside it would sweep strays */
+#define REAPER_GROUP 7 /* not the one that a real agent beside it reaps */
 
 static char buffer[8192];
 static size_t used;

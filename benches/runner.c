@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,7 @@ static void pod(const char *command, int number, const char *dir) {
 }
 int main(int argc, char **argv) {
     if (argc < 8 || argc % 2) { fprintf(stderr, "usage: runner COMMAND PARALLEL FIRST COUNT NETNS_DIR BINARY CONF ...\n"); return 2; }
+    signal(SIGPIPE, SIG_IGN);
     int parallel = atoi(argv[2]), first = atoi(argv[3]), count = atoi(argv[4]), failed = 0;
     for (int i = 6; i < argc && plugins < MOST; i += 2, plugins++) {
         chain[plugins].binary = argv[i];
