@@ -13,7 +13,7 @@ import msgspec
 from podwire.model.kernel import Key, Value
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, order=True):
     """The object that an element of Intent exists for: a Node, a Pod, the configuration."""
 
     kind: str

@@ -12,10 +12,13 @@ The words: a **part** is what one object (a peer, an attachment) contributes; th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from podwire.model.cluster import Snapshot
 from podwire.model.config import Config
-from podwire.model.intent import Intent
+from podwire.model.intent import Intent, Wanted
 from podwire.plan.claims import Claims
+from podwire.plan.ledger import BASE, Part, attachment_part, contest, node_part
 from podwire.plan.node import base, peer, warnings
 from podwire.plan.result import Finding, PeerPlan, Plan
 from podwire.plan.state import State, step
@@ -27,22 +30,33 @@ __all__ = ["Finding", "PeerPlan", "Plan", "State", "plan", "step"]
 def plan(snapshot: Snapshot, node: str, config: Config) -> Plan:
     """The whole plan of *node*. A node that is not in the Snapshot gets its attachments' routes, and a warning."""
     me = snapshot.nodes.get(node)
-    intent = Intent()
+    parts: dict[Part, Iterable[Wanted]] = {}
     refusals: list[Finding] = []
     if me is not None:
         claims = Claims()
         for known in snapshot.nodes.values():
             claims.add(known)
-        for element in base(config, me, snapshot.underlays):
-            intent.add(element)
+        parts[BASE] = base(config, me, snapshot.underlays)
         for name, other in snapshot.nodes.items():
             if name != node:
-                part = peer(config, me, other, snapshot.underlays, claims)
-                refusals += part.refusals
-                for element in part.wanted:
-                    intent.add(element)
-    for attachment in snapshot.attachments.values():
+                made = peer(config, me, other, snapshot.underlays, claims)
+                parts[node_part(name)] = made.wanted
+                refusals += made.refusals
+    for key, attachment in snapshot.attachments.items():
         if attachment.state == "ready":
-            for element in wanted(attachment):
-                intent.add(element)
-    return Plan(intent, tuple(sorted(refusals)), tuple(sorted(warnings(config, node, me, snapshot.underlays))))
+            parts[attachment_part(key)] = wanted(attachment)
+    intent, contests = _sum(parts)
+    told = (*warnings(config, node, me, snapshot.underlays), *contests)
+    return Plan(intent, tuple(sorted(refusals)), tuple(sorted(told)))
+
+
+def _sum(parts: Mapping[Part, Iterable[Wanted]]) -> tuple[Intent, list[Finding]]:
+    """All parts together; where two want one key, the first has it (see :mod:`podwire.plan.ledger`)."""
+    intent = Intent()
+    contests: list[Finding] = []
+    for part in sorted(parts):
+        for element in parts[part]:
+            winner = intent.items.setdefault(element.key, element)
+            if winner.value != element.value:
+                contests.append(contest(element, winner))
+    return intent, contests

@@ -1,10 +1,10 @@
 """Masquerade: what local pods send out of the cluster leaves under the node's address; between pods nothing is changed.
 
 One table, ``inet podwire``. The chain is entered once per connection (NAT is decided by its first packet), and asks in this
-order: is the source one of our pods, and is the destination outside the cluster? Outside means: in no pod CIDR of the cluster,
-in none of ``masquerade.nonMasqueradeCidrs``, not multicast, and no other node's address if the underlay carries pods'
-addresses anyway (host-gw). With vxlan a pod's packet to another node's own address *is* masqueraded, since an underlay may drop
-a source that it does not know. Link-local destinations are masqueraded too: a cloud's metadata service answers nodes only.
+order: is the source one of our pods, and is the destination outside the cluster? Outside means: in no pod CIDR, in none of
+``masquerade.nonMasqueradeCidrs``, not multicast, and no address of a node on our own segment if the underlay carries pods'
+addresses anyway (host-gw). With vxlan a pod's packet to another node's own address *is* masqueraded, since an underlay may
+drop a source that it does not know. Link-local destinations are masqueraded too: a cloud's metadata service answers nodes only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from podwire.model.addresses import IPNetwork
+from podwire.model.addresses import IPAddress, IPNetwork, overlapping
 from podwire.model.cluster import Node
 from podwire.model.config import Config
 from podwire.model.intent import Cause, Wanted
@@ -46,25 +46,52 @@ def table(config: Config, node: Node) -> Iterator[Wanted]:
     if not config.masquerade.enabled:
         return
     cause = Cause("Config", "masquerade")
-    versions = sorted({net.version for net in (*config.pod_networks, *node.pod_cidrs)})
+    versions = _versions(config, node)
     yield Wanted(NftTable("inet", NFT_TABLE, _body(versions)), cause)
     for version in versions:
-        multicast = ipaddress.ip_network(_FAMILIES[version][2])
-        cluster = (*config.pod_networks, *node.pod_cidrs, *config.non_masquerade_networks, multicast)
-        yield from _elements(f"cluster{version}", cluster, version, cause)
+        yield from _elements(f"cluster{version}", cluster_networks(config, node), version, cause)
         yield from _elements(
             f"local_pods{version}", node.pod_cidrs, version, Cause("Node", node.name, detail="pod CIDR")
         )
 
 
-def node_addresses(config: Config, node: Node, versions: Iterable[int]) -> Iterator[Wanted]:
-    """The elements that spare a node's own addresses from masquerade."""
-    if config.masquerade.enabled:
-        known = set(versions)
-        for addr in node.addresses:
-            if addr.version in known:
-                element = NftElement("inet", NFT_TABLE, f"nodes{addr.version}", str(addr))
-                yield Wanted(element, Cause("Node", node.name))
+def spared(config: Config, me: Node, peer: Node, addresses: Iterable[IPAddress]) -> Iterator[Wanted]:
+    """The elements that spare a peer's pods, and its own *addresses*, from masquerade.
+
+    A pod CIDR within the cluster's is spared already; one that reaches beyond (which :func:`engulfed` rules out) is not
+    expected here, since nft takes no overlapping intervals.
+    """
+    if not config.masquerade.enabled:
+        return
+    cause = Cause("Node", peer.name)
+    versions = _versions(config, me)
+    known = cluster_networks(config, me)
+    beyond = [cidr for cidr in peer.pod_cidrs if not within(cidr, known)]
+    for version in versions:
+        yield from _elements(f"cluster{version}", beyond, version, cause)
+    for addr in addresses:
+        if addr.version in versions:
+            yield Wanted(NftElement("inet", NFT_TABLE, f"nodes{addr.version}", str(addr)), cause)
+
+
+def cluster_networks(config: Config, me: Node) -> tuple[IPNetwork, ...]:
+    """Destinations that are never masqueraded, whatever peers there are; not collapsed."""
+    multicast = tuple(ipaddress.ip_network(multicast) for _, _, multicast in _FAMILIES.values())
+    return (*config.pod_networks, *me.pod_cidrs, *config.non_masquerade_networks, *multicast)
+
+
+def within(cidr: IPNetwork, networks: Iterable[IPNetwork]) -> bool:
+    """Whether one of *networks* holds all of *cidr*."""
+    return any(net.version == cidr.version and cidr.subnet_of(net) for net in networks)  # type: ignore[arg-type]
+
+
+def engulfed(cidr: IPNetwork, networks: Iterable[IPNetwork]) -> IPNetwork | None:
+    """The first of *networks* that is a proper part of *cidr*."""
+    return next((net for net in networks if overlapping(net, cidr) and net.prefixlen > cidr.prefixlen), None)
+
+
+def _versions(config: Config, me: Node) -> list[int]:
+    return sorted({net.version for net in (*config.pod_networks, *me.pod_cidrs)})
 
 
 def _body(versions: Iterable[int]) -> str:

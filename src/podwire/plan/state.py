@@ -7,16 +7,12 @@ from collections.abc import Iterable, Sequence
 from podwire.model.attachment import Attachment, AttachmentKey
 from podwire.model.cluster import AttachmentChanged, Change, Node, NodeChanged, Snapshot, Underlay, UnderlayChanged
 from podwire.model.config import Config
-from podwire.model.intent import Delta, Intent, Wanted
-from podwire.model.kernel import Key
+from podwire.model.intent import Delta, Intent
 from podwire.plan.claims import Claims
+from podwire.plan.ledger import BASE, Ledger, attachment_part, node_part
 from podwire.plan.node import base, peer, warnings
 from podwire.plan.result import Finding
 from podwire.plan.wiring import wanted
-
-_Part = tuple[str, object]
-"""Whose part it is: ("base", ""), ("node", name) or ("attachment", key)."""
-_BASE: _Part = ("base", "")
 
 
 class State:
@@ -26,19 +22,22 @@ class State:
         """Start from *snapshot*, or from nothing."""
         self.node = node
         self.config = config
-        self.intent = Intent()
+        self._ledger = Ledger()
         self._nodes: dict[str, Node] = {}
         self._underlays: Sequence[Underlay] = ()
         self._attachments: dict[AttachmentKey, Attachment] = {}
         self._claims = Claims()
-        self._parts: dict[_Part, tuple[Wanted, ...]] = {}
         self._refusals: dict[str, tuple[Finding, ...]] = {}
-        self._touched: dict[Key, Wanted | None] = {}
         if snapshot is not None:
             changes: list[Change] = [UnderlayChanged(snapshot.underlays)]
             changes += [NodeChanged(name, known) for name, known in snapshot.nodes.items()]
             changes += [AttachmentChanged(key, known) for key, known in snapshot.attachments.items()]
             step(self, changes)
+
+    @property
+    def intent(self) -> Intent:
+        """What should be on the node, after all changes so far. The same object for ever; copy it to keep it."""
+        return self._ledger.intent
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -47,8 +46,9 @@ class State:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What this node itself lacks."""
-        return tuple(sorted(warnings(self.config, self.node, self._nodes.get(self.node), self._underlays)))
+        """What this node itself lacks, and elements that two objects want differently."""
+        told = warnings(self.config, self.node, self._nodes.get(self.node), self._underlays)
+        return tuple(sorted((*told, *self._ledger.contests())))
 
     @property
     def peers(self) -> int:
@@ -76,10 +76,10 @@ class State:
                     self._attach(key, attachment)
         if anew:
             self._base()
-            stale = set(self._nodes) | {name for kind, name in self._parts if kind == "node"}  # type: ignore[misc]
+            stale |= self._nodes.keys()
         for name in stale:
             self._peer(name)
-        return self._delta()
+        return self._ledger.settle()
 
     def _claim(self, name: str, node: Node | None) -> set[str]:
         """Enter the node's new self; the names of all whose parts that may change: it, and whom it clashed with or does."""
@@ -96,16 +96,16 @@ class State:
 
     def _base(self) -> None:
         me = self._nodes.get(self.node)
-        self._put(_BASE, tuple(base(self.config, me, self._underlays)) if me else ())
+        self._ledger.put(BASE, base(self.config, me, self._underlays) if me else ())
 
     def _peer(self, name: str) -> None:
         me, other = self._nodes.get(self.node), self._nodes.get(name)
         self._refusals.pop(name, None)
         if me is None or other is None or name == self.node:
-            self._put(("node", name), ())
+            self._ledger.put(node_part(name), ())
             return
         part = peer(self.config, me, other, self._underlays, self._claims)
-        self._put(("node", name), part.wanted)
+        self._ledger.put(node_part(name), part.wanted)
         if part.refusals:
             self._refusals[name] = part.refusals
 
@@ -115,37 +115,7 @@ class State:
         else:
             self._attachments[key] = attachment
         ready = attachment is not None and attachment.state == "ready"
-        self._put(("attachment", key), tuple(wanted(attachment)) if ready and attachment else ())
-
-    def _put(self, part: _Part, elements: tuple[Wanted, ...]) -> None:
-        """Replace a part, remembering how each key was before this step."""
-        items = self.intent.items
-        before = self._parts.pop(part, ())
-        if before == elements:
-            if elements:
-                self._parts[part] = elements
-            return
-        for element in before:
-            self._touched.setdefault(element.key, element)
-            items.pop(element.key, None)
-        for element in elements:
-            self._touched.setdefault(element.key, None)
-            items[element.key] = element
-        if elements:
-            self._parts[part] = elements
-
-    def _delta(self) -> Delta:
-        touched, self._touched = self._touched, {}
-        put: list[Wanted] = []
-        drop = []
-        for key, before in touched.items():
-            after = self.intent.items.get(key)
-            if after is None:
-                if before is not None:
-                    drop.append(before.value)
-            elif before is None or before.value != after.value:
-                put.append(after)
-        return Delta(tuple(put), tuple(drop))
+        self._ledger.put(attachment_part(key), wanted(attachment) if ready and attachment else ())
 
 
 def step(state: State, changes: Iterable[Change]) -> tuple[State, Delta]:
