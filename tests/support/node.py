@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 PRIVATE = ("/run", "/etc/cni", "/opt/cni", "/var/lib/cni", "/var/lib/containerd", "/mnt")
 _HOLD = """
 set -e
@@ -71,7 +72,12 @@ class Node:
         """Path of the node's network namespace."""
         return f"/proc/{self.pid}/ns/net"
 
-    def _command(self, command: Sequence[str | Path]) -> list[str]:
+    def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        """The environment for programs of this checkout."""
+        return {**os.environ, "PYTHONPATH": str(ROOT), **(extra or {})}
+
+    def command(self, *command: str | Path) -> list[str]:
+        """*command*, to be run in the node."""
         return ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-i", "-u", "--", *map(str, command)]
 
     def run(
@@ -79,7 +85,7 @@ class Node:
     ) -> subprocess.CompletedProcess[str]:
         """Run *command* in the node and wait for it; a failure shows what it printed."""
         result: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
-            self._command(command), capture_output=True, text=True, timeout=timeout, **options
+            self.command(*command), capture_output=True, text=True, timeout=timeout, **options
         )
         if check and result.returncode:
             shown = " ".join(map(str, command))
@@ -92,12 +98,12 @@ class Node:
         """Start *command* in the node; it is killed with the node. Output goes to *log*."""
         output: IO[str] | int = log.open("a") if log else subprocess.DEVNULL
         process = subprocess.Popen(
-            self._command(command),
+            self.command(*command),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **(env or {})},
+            env=self.environment(env),
         )
         if not isinstance(output, int):
             output.close()
