@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from podwire.model.addresses import IPAddress, IPNetwork, overlapping
 from podwire.model.cluster import Node
@@ -74,10 +75,17 @@ def spared(config: Config, me: Node, peer: Node, addresses: Iterable[IPAddress])
             yield Wanted(NftElement("inet", NFT_TABLE, f"nodes{addr.version}", str(addr)), cause)
 
 
+@lru_cache(maxsize=16)  # asked once for each peer, and parsing five CIDRs costs more than the rest of a peer's part
 def cluster_networks(config: Config, me: Node) -> tuple[IPNetwork, ...]:
     """Destinations that are never masqueraded, whatever peers there are; not collapsed."""
     multicast = tuple(ipaddress.ip_network(multicast) for _, _, multicast in _FAMILIES.values())
-    return (*config.pod_networks, *me.pod_cidrs, *config.non_masquerade_networks, *multicast)
+    return (*pod_networks(config, me), *config.non_masquerade_networks, *multicast)
+
+
+@lru_cache(maxsize=16)
+def pod_networks(config: Config, me: Node) -> tuple[IPNetwork, ...]:
+    """Where pods are known to live, whatever peers there are."""
+    return (*config.pod_networks, *me.pod_cidrs)
 
 
 def within(cidr: IPNetwork, networks: Iterable[IPNetwork]) -> bool:
@@ -91,7 +99,7 @@ def engulfed(cidr: IPNetwork, networks: Iterable[IPNetwork]) -> IPNetwork | None
 
 
 def _versions(config: Config, me: Node) -> list[int]:
-    return sorted({net.version for net in (*config.pod_networks, *me.pod_cidrs)})
+    return sorted({net.version for net in pod_networks(config, me)})
 
 
 def _body(versions: Iterable[int]) -> str:

@@ -28,14 +28,14 @@ _WHO_GIVES_CIDRS = "is podwire's controller (or kube-controller-manager) running
 def base(config: Config, me: Node, underlays: Sequence[Underlay]) -> Iterator[Wanted]:
     """What the node needs whatever its peers: forwarding, the backend's device, masquerade, and routes that fail closed."""
     cause = Cause("Node", me.name)
-    versions = {net.version for net in (*config.pod_networks, *me.pod_cidrs)}
+    versions = {net.version for net in nat.pod_networks(config, me)}
     if 4 in versions:
         yield Wanted(Sysctl("net/ipv4/ip_forward", "1"), cause)
     if 6 in versions:
         yield Wanted(Sysctl("net/ipv6/conf/all/forwarding", "1"), cause)
     # An address of the cluster that no pod has, or whose tunnel is gone, must not follow the default route in clear, nor
     # come back from a router in a circle.
-    for cidr in dict.fromkeys((*config.pod_networks, *me.pod_cidrs)):
+    for cidr in dict.fromkeys(nat.pod_networks(config, me)):
         yield _closed(cidr, Cause("Config", "cluster.podCidrs"))
     yield from backend_of(config).device(config, me, underlays)
     yield from nat.table(config, me)
@@ -105,7 +105,7 @@ def peer(config: Config, me: Node, other: Node, underlays: Sequence[Underlay], c
         return PeerPlan(spared, (Finding(about, "has no pod CIDR yet", _WHO_GIVES_CIDRS),))
     made = backend.peer(config, me, other, underlays)
     # Within the cluster's CIDRs the base fails closed for all; what lies outside needs it of its own.
-    pods = (*config.pod_networks, *me.pod_cidrs)
+    pods = nat.pod_networks(config, me)
     closed = tuple(_closed(cidr, about) for cidr in other.pod_cidrs if not nat.within(cidr, pods))
     return PeerPlan(made.wanted + closed + spared, made.refusals)
 
