@@ -6,6 +6,7 @@ nodes plain routes or a vxlan overlay, as asked. The proof under test is thus tr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class HandWired:
             for number, name in enumerate(self.nodes, 1)
         }
         pods = tuple(
-            Pod(*pod.split("/"), node=node, ips=(ip_address(self.ips[pod]),))  # type: ignore[arg-type]
+            Pod(pod.partition("/")[0], pod.partition("/")[2], node=node, ips=(ip_address(self.ips[pod]),))
             for pod, (node, _, _) in self.pods.items()
         )
         return Topology(nodes, pods)
@@ -115,7 +116,7 @@ def _overlay(node: int, number: int) -> None:
     _batch(
         node,
         f"link add ov0 address {vtep_mac(number)} mtu 1450 type vxlan id 7 dstport 4789 "
-        f"local {node_ip(number)} dev uplink nolearning",
+        f"local {node_ip(number)} dev uplink nolearning df set",
         f"addr add 10.244.{number}.0/32 dev ov0",
         "link set ov0 up",
     )
@@ -141,6 +142,4 @@ def _batch(namespace_fd: int, *commands: str) -> None:
 @contextmanager
 def _path(descriptor: int) -> Iterator[str]:
     """A path that ``ip`` in another process can open."""
-    import os
-
     yield f"/proc/{os.getpid()}/fd/{descriptor}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+
 import msgspec
 
 from podwire.verify.plan import Coverage

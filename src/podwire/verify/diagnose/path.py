@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from podwire.verify import diagnose_trace, diagnose_tunnel
+from podwire.verify.diagnose import trace, tunnel
 from podwire.verify.observation import Lookup
 from podwire.verify.values import Aftermath, Finding, Flow, Judged, Topology
 
@@ -13,7 +13,7 @@ def explain(each: Judged, topology: Topology, aftermath: Aftermath) -> Finding:
     """The first cause that the nodes' observations show for a flow that failed."""
     flow = each.flow
     steps = (
-        [_cut_off, _routes, _local_route, _forwarding, diagnose_tunnel.vtep, diagnose_trace.lost]
+        [_cut_off, _routes, _local_route, _forwarding, tunnel.vtep, trace.lost]
         if flow.kind == "pod"
         else [_local_route, _forwarding]
     )

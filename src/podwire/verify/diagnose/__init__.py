@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
-from podwire.verify import diagnose_path, diagnose_tunnel
+from podwire.verify.diagnose import path, tunnel
 from podwire.verify.values import Aftermath, Check, Finding, Judged, StartFailure, Topology
 
 
@@ -36,7 +36,7 @@ def diagnose(
         elif each.flow.size == "full" and _pair(each) in passed_small:
             _add(found, _mtu(each, aftermath))
         elif each.flow.size == "small" or not _small_failed(each, failed):
-            _add(found, diagnose_path.explain(each, topology, aftermath))
+            _add(found, path.explain(each, topology, aftermath))
     return sorted(found.values(), key=lambda finding: (_ORDER.get(finding.code, 50), finding.where))
 
 
@@ -163,7 +163,7 @@ def _mtu(each: Judged, aftermath: Aftermath) -> Finding:
     elif "mtu" in told:
         passes = f"{told['mtu']} is the most that does"
     fits = largest if largest is not None else int(told.get("mtu", 0) or 0)
-    narrow = diagnose_tunnel.narrowest(flow, fits, aftermath)
+    narrow = tunnel.narrowest(flow, fits, aftermath)
     pair = f"{flow.source_node} → {flow.target_node}"
     shown = [f"{flow.proto.upper()} {flow.src or flow.source} → {flow.dst}, {flow.packet} bytes: {each.sentence}"]
     if narrow:
