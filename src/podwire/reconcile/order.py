@@ -1,8 +1,9 @@
 """In which order the elements of a delta are carried out, decided here for all drivers.
 
-What others stand on comes first when it is made and last when it goes: a device before its addresses, neighbours and routes.
-Drops go before puts, so that what moves (an address to another device) is free when it is taken. A vanished device takes
-its routes along, which is a success for those that drop them.
+What others stand on comes first when it is made and last when it goes: a device before its own sysctls, addresses, neighbours
+and routes. Drops go before puts, so that what moves (an address to another device) is free when it is taken; what only changes
+keeps its key and is replaced in place, never dropped. A vanished device takes its routes along, which is a success for those
+that drop them.
 """
 
 from __future__ import annotations
