@@ -95,7 +95,7 @@ def routes(draw: st.DrawFn) -> Route:
     addr = draw(addresses)
     dst = ip_network((addr, draw(st.integers(0, addr.max_prefixlen))), strict=False)
     kind: Literal["unicast", "blackhole", "unreachable"] = draw(
-        st.sampled_from(["unicast", "blackhole", "unreachable"])  # type: ignore[arg-type]  # literals widen in a list
+        st.sampled_from(["unicast", "blackhole", "unreachable"])
     )
     unicast = kind == "unicast"
     via = draw(st.none() | addresses) if unicast else None

@@ -73,9 +73,11 @@ class ValidAttachment(msgspec.Struct):
 
 
 class GcConfiguration(msgspec.Struct):
-    """What GC needs beside the identity. A missing key is an error: it must not read as "none is valid"."""
+    """What GC needs beside the identity. A missing key must not read as "none is valid"."""
 
-    valid: tuple[ValidAttachment, ...] | None = msgspec.field(name="cni.dev/valid-attachments")
+    valid: tuple[ValidAttachment, ...] | None | msgspec.UnsetType = msgspec.field(
+        name="cni.dev/valid-attachments", default=msgspec.UNSET
+    )
 
 
 _identity = msgspec.json.Decoder(Identity)
@@ -115,9 +117,13 @@ def configuration(stdin: bytes) -> Configuration:
     return found
 
 
-def valid_attachments(stdin: bytes) -> tuple[ValidAttachment, ...]:
-    """``cni.dev/valid-attachments`` of GC; null is what Go's encoder writes for an empty list."""
-    return _decode(_gc, stdin).valid or ()
+def valid_attachments(stdin: bytes) -> tuple[ValidAttachment, ...] | None:
+    """``cni.dev/valid-attachments`` of GC; null is what Go's encoder writes for an empty list.
+
+    None when the key is missing, as cnitool sends it: the runtime does not testify.
+    """
+    valid = _decode(_gc, stdin).valid
+    return None if valid is msgspec.UNSET else valid or ()
 
 
 def requested_ips(found: Configuration, from_args: tuple[str, ...]) -> tuple[IPAddress, ...]:

@@ -418,9 +418,10 @@ int main(void)
         if (strcmp(command, VERBS[i].name) == 0)
             verb = &VERBS[i];
     ssize_t env = collect_environment(request + HEADER);
-    ssize_t input = env < 0 ? 0 : read_stdin(request + HEADER + env);
+    char *stdin_at = request + HEADER + (env < 0 ? 0 : env);
+    ssize_t input = read_stdin(stdin_at);
     if (input > 0)
-        find_version(request + HEADER + env, (size_t)input);
+        find_version(stdin_at, (size_t)input);
 
     if (verb == NULL)
         return fail(INVALID_ENVIRONMENT, "CNI_COMMAND is missing or unknown: ", command,
