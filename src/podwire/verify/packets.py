@@ -58,7 +58,7 @@ def decode(frame: bytes) -> Packet | None:
             return _ipv4(frame[offset:])
         if ethertype == 0x86DD:
             return _ipv6(frame[offset:])
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, ValueError):  # cut short, which shows in whatever is read next
         pass
     return None
 
