@@ -55,7 +55,7 @@ class Attachments:
         identify: Callable[[int], int] = sandbox.identify,
         workers: int = 4,
     ) -> None:
-        """*clock* gives seconds since the epoch. *running_pods*: see :func:`podwire.cni.death.second_witness`.
+        """*clock* gives seconds since the epoch. *running_pods*: see :func:`podwire.cni.death.proof`.
 
         *identify* tells a namespace's inode number from its descriptor.
         """
@@ -165,25 +165,32 @@ class Attachments:
                 )
 
     async def gc(self, request: GcRequest) -> GcReport:
-        """Remove attachments of this network that the runtime no longer lists, if a second witness agrees.
+        """Remove attachments of this network that two witnesses say are dead (:mod:`podwire.cni.death`).
 
         Raises CniError, once all is tried, when something dead could not be removed.
         """
+        if request.valid is None:  # the runtime does not testify, and one witness is not enough
+            return GcReport({})
         keeper = self._keeper
-        unlisted = [key for key in keeper.known if key.network == request.network and key not in request.valid]
-        links = {link.name for link in await keeper.blocking(keeper.wirer.host_links)} if unlisted else set()
+        suspects = [key for key in keeper.known if key.network == request.network and key not in (request.valid or ())]
+        links = {link.name for link in await keeper.blocking(keeper.wirer.host_links)} if suspects else set()
         removed: dict[AttachmentKey, str] = {}
         kept: list[AttachmentKey] = []
         failures: list[str] = []
-        for key in unlisted:
+        for key in suspects:
             async with keeper.exclusively(key):
                 standing = keeper.known.get(key)
                 if standing is None:
                     continue
-                has_link = key.host_ifname in links
-                reason = death.second_witness(standing, has_link=has_link, running=self._running_pods())
+                reason = death.proof(
+                    standing,
+                    unlisted=request.valid is not None,
+                    has_link=key.host_ifname in links,
+                    running=self._running_pods(),
+                )
                 if not reason:
-                    kept.append(key)
+                    if request.valid is not None:
+                        kept.append(key)
                     continue
                 try:
                     await keeper.detach(standing)

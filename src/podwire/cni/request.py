@@ -50,10 +50,10 @@ class CheckRequest(msgspec.Struct, frozen=True):
 
 
 class GcRequest(msgspec.Struct, frozen=True):
-    """GC. *valid* are the attachments of *network* that the runtime still has."""
+    """GC. *valid* are the attachments of *network* that the runtime still has; None if it did not say."""
 
     network: str
-    valid: frozenset[AttachmentKey]
+    valid: frozenset[AttachmentKey] | None
 
 
 class StatusRequest(msgspec.Struct, frozen=True):
@@ -75,6 +75,8 @@ def parse(raw: RawRequest) -> Request:
         return StatusRequest(network)
     if command == "GC":
         listed = configuration.valid_attachments(raw.stdin)
+        if listed is None:
+            return GcRequest(network, None)
         return GcRequest(network, frozenset(AttachmentKey(network, item.container_id, item.ifname) for item in listed))
     key = AttachmentKey(network, _container_id(raw.env), _ifname(raw.env))
     if command == "DEL":
