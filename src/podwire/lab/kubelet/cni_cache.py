@@ -66,8 +66,7 @@ class ResultCache:
 
     def find(self, target: Target, network: Network | None) -> tuple[Network | None, dict[str, Any] | None]:
         """The configuration that *target* was added with, and its result; else *network*, which may be None."""
-        pattern = f"{network.name if network else '*'}-{target.container_id}-{target.ifname}"
-        for path in self._directory.glob(pattern):
+        for path in self._directory.glob(f"*-{target.container_id}-{target.ifname}"):
             entry = _read(path)
             if entry is not None:
                 try:
