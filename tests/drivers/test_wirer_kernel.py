@@ -51,10 +51,10 @@ def test_two_pods_reach_each_other_and_the_node(node: int, pod: Callable[[], int
     run_in(node, "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
     wirer.attach(routed(1), one)
     wirer.attach(routed(2), other)
-    run_in(one, "ping", "-c1", "-W2", "10.244.0.2")
-    run_in(one, "ping", "-c1", "-W2", "192.0.2.1")
-    run_in(node, "ping", "-c1", "-W2", "10.244.0.2")
-    assert "127.0.0.1" in run_in(one, "ping", "-c1", "-W2", "127.0.0.1").stdout
+    run_in(one, "ping", "-c1", "-W10", "10.244.0.2")
+    run_in(one, "ping", "-c1", "-W10", "192.0.2.1")
+    run_in(node, "ping", "-c1", "-W10", "10.244.0.2")
+    assert "127.0.0.1" in run_in(one, "ping", "-c1", "-W10", "127.0.0.1").stdout
 
 
 def test_ipv6_pods_reach_each_other(node: int, pod: Callable[[], int], wirer: VethWirer) -> None:
@@ -63,7 +63,7 @@ def test_ipv6_pods_reach_each_other(node: int, pod: Callable[[], int], wirer: Ve
         sysctls.write("net/ipv6/conf/all/forwarding", "1")
     wirer.attach(routed(1, ipv6=True), one)
     wirer.attach(routed(2, ipv6=True), other)
-    run_in(one, "ping", "-c1", "-W2", "fd00:10:244::2")
+    run_in(one, "ping", "-c1", "-W10", "fd00:10:244::2")
     assert wirer.inspect(routed(1, ipv6=True), one) == []
 
 

@@ -10,7 +10,6 @@ from podwire.drivers.elements import describe
 from podwire.model.addresses import IPNetwork, contains
 from podwire.model.intent import Delta, Failure, NodeState, Wanted
 from podwire.model.kernel import (
-    KINDS,
     Address,
     Fdb,
     Key,
@@ -22,6 +21,7 @@ from podwire.model.kernel import (
     Value,
 )
 from podwire.reconcile.driver import HostLink
+from podwire.reconcile.order import drops_in_order, puts_in_order
 
 
 class Injection:
@@ -63,14 +63,13 @@ class FakeKernel:
     def apply(self, delta: Delta) -> list[Failure]:
         """See :meth:`KernelDriver.apply`."""
         failures = []
-        order = [kind.kind for kind in KINDS]
-        for value in sorted(delta.drop, key=lambda value: -order.index(value.kind)):
+        for value in drops_in_order(delta.drop):
             number = self.injection.strike()
             if number:
                 failures.append(Failure(value, None, number, f"drop {describe(value)}: injected"))
             else:
                 self._drop(value)
-        for wanted in sorted(delta.put, key=lambda element: order.index(element.value.kind)):
+        for wanted in puts_in_order(delta.put):
             problem = self._put(wanted)
             if problem is not None:
                 failures.append(problem)

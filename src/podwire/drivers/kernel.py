@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from itertools import groupby
+from operator import attrgetter
 
 from podwire.drivers import sysctls
 from podwire.drivers.addresses import Addresses
@@ -34,6 +36,7 @@ from podwire.model.kernel import (
     Sysctl,
     Value,
 )
+from podwire.reconcile.order import drops_in_order, puts_in_order
 
 _NFT = (NftTable.kind, NftElement.kind)
 _ON_LINKS = (Address.kind, Neighbour.kind, Fdb.kind, Route.kind)
@@ -73,20 +76,17 @@ class Kernel:
         return {value.key: value for value in found}
 
     def apply(self, delta: Delta) -> list[Failure]:
-        """See :meth:`KernelDriver.apply`. The nft part is one transaction, at the end."""
+        """See :meth:`KernelDriver.apply`. The nft part, drops and puts, is one transaction, at the end."""
         failures: list[Failure] = []
+        drops = [value for value in drops_in_order(delta.drop) if value.kind not in _NFT]
+        puts = [wanted for wanted in delta.put if wanted.value.kind not in _NFT]
         with self._lock:
-            for kind, module in reversed(self._kinds.items()):
-                dropped = [value for value in delta.drop if value.kind == kind]
-                if dropped:
-                    failures += module.drop(dropped)
-            restored: list[Wanted] = []
-            for kind, module in self._kinds.items():
-                wanted = [element for element in (*restored, *delta.put) if element.value.kind == kind]
-                if kind == Link.kind:
-                    restored = self._standing_on(self._links.to_replace(wanted), delta)
-                if wanted:
-                    failures += module.put(wanted)
+            for kind, values in groupby(drops, key=attrgetter("kind")):
+                failures += self._kinds[kind].drop(list(values))
+            replaced = self._links.to_replace([wanted for wanted in puts if wanted.value.kind == Link.kind])
+            puts += self._standing_on(replaced, delta)
+            for kind, elements in groupby(puts_in_order(puts), key=attrgetter("value.kind")):
+                failures += self._kinds[kind].put(list(elements))
             failures += self._nft.apply(
                 [value for value in delta.drop if value.kind in _NFT],
                 [element for element in delta.put if element.value.kind in _NFT],

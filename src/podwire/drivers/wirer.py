@@ -11,6 +11,7 @@ import errno
 import fcntl
 import itertools
 import secrets
+import time
 from collections.abc import Sequence
 
 from podwire.drivers import inspection, netns, sysctls
@@ -19,6 +20,7 @@ from podwire.drivers.netlink import address, link, neighbour, route
 from podwire.drivers.netlink.socket import NetlinkSocket, Refusal, SocketPool, refused
 from podwire.drivers.netlink.wire import Request
 from podwire.drivers.reaper import Reaper
+from podwire.model.addresses import IPAddress
 from podwire.model.errors import KernelError, NoSuchNamespace
 from podwire.model.kernel import LINK_PREFIX, REAPER_GROUP, ROUTE_PROTOCOL, Neighbour, Route
 from podwire.model.wiring import PodWiring
@@ -29,6 +31,8 @@ _LOOPBACK = 1
 _FIRST_IN_POD = 2
 _MINIMUM_IPV6_MTU = 1280
 _ATTEMPTS = 4
+_ADDRESS_TIMEOUT = 5.0
+_ADDRESS_PAUSE = 0.0002
 
 
 class VethWirer:
@@ -53,6 +57,9 @@ class VethWirer:
             try:
                 self._host_files(wiring)
                 self._pod_side(wiring, netns, pod_index)
+                # The host end came up before its peer; until a worker of the kernel's has noticed the peer, it drops
+                # what it is given. Asking for the link makes the kernel see to it now.
+                sock.get(link.get_index(host_index), f"ask for {wiring.host_ifname}")
             except BaseException:
                 sock.execute((link.delete(host_index),))
                 raise
@@ -162,8 +169,11 @@ class VethWirer:
             sock = NetlinkSocket()
         with sock:
             refusals = sock.execute(requests)
-        if refusals:
-            raise _failed(f"set up {wiring.ifname} in the pod", refusals[0])
+            if refusals:
+                raise _failed(f"set up {wiring.ifname} in the pod", refusals[0])
+            for iface in wiring.addresses:
+                if iface.version == 6:
+                    _await_address(sock, iface.ip)
 
     def detach(self, host_ifname: str, routes: Sequence[Route]) -> None:
         """See :meth:`PodWirer.detach`."""
@@ -220,6 +230,22 @@ def _check_namespace(fd: int) -> None:
         raise NoSuchNamespace("use the pod's network namespace", number or 0, "it is none") from error
     if found != netns.CLONE_NEWNET:
         raise NoSuchNamespace("use the pod's network namespace", errno.EINVAL, "it is a namespace of another kind")
+
+
+def _await_address(sock: NetlinkSocket, addr: IPAddress) -> None:
+    """Wait until packets to the pod's own IPv6 address are its own.
+
+    Even without duplicate address detection a worker of the kernel's installs the local route, and until then a packet
+    for the address is an address error (``addrconf_dad_work``).
+    """
+    deadline = time.monotonic() + _ADDRESS_TIMEOUT
+    while True:
+        message = sock.get(route.lookup(addr), f"look for the route to {addr}")
+        if message is not None and route.decode(message).type == "local":
+            return
+        if time.monotonic() > deadline:
+            raise KernelError(f"give the pod {addr}", errno.ETIMEDOUT, "the kernel has not installed its local route")
+        time.sleep(_ADDRESS_PAUSE)
 
 
 def _write_settings(ifname: str, settings: Sequence[tuple[int, str, int]]) -> None:

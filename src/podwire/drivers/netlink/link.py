@@ -136,6 +136,11 @@ def delete_group(group: int) -> Request:
     return Request(RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + u32(_GROUP, group))
 
 
+def get_index(index: int) -> Request:
+    """Ask for link *index*. Since Linux 6.9 the kernel first brings its carrier up to date (``rtnl_getlink``)."""
+    return Request(RTM_GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0) + _SKIP_STATS)
+
+
 def get(name: str) -> Request:
     """Ask for the link called *name*."""
     return Request(RTM_GETLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFNAME, name) + _SKIP_STATS)

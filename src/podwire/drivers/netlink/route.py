@@ -114,6 +114,12 @@ def _body(route: Route, index: int, scope: int) -> bytes:
     return body
 
 
+def lookup(destination: IPAddress) -> Request:
+    """Ask which route a packet to *destination* would take."""
+    header = _RTMSG.pack(FAMILY[destination.version], destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    return Request(RTM_GETROUTE, 0, header + attr(_DST, destination.packed))
+
+
 def dump(version: int, *, protocol: int = 0, index: int = 0, table: int = 0) -> Request:
     """Ask for the routes of an IP version, of one protocol, link or table where given (filtered by the kernel)."""
     header = _RTMSG.pack(FAMILY[version], 0, 0, 0, table if table < 256 else 0, protocol, 0, 0, 0)

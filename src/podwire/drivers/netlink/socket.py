@@ -161,7 +161,7 @@ class NetlinkSocket:
             raise refused(operation, refusal.errno, refusal.detail)
 
     def get(self, request: Request, operation: str) -> Message | None:
-        """The one message that answers *request*; None when the kernel says that there is no such thing."""
+        """The one message that answers *request*; None when the kernel says that there is no such thing (or route)."""
         self._seq += 1
         self._send(wire.pack(request, self._seq))
         while True:
@@ -172,7 +172,7 @@ class NetlinkSocket:
                 if message.type != wire.NLMSG_ERROR:
                     return message
                 number, detail = wire.verdict(message)
-                if number in (errno.ENODEV, errno.ENOENT, errno.ESRCH):
+                if number in (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.ENETUNREACH):
                     return None
                 raise refused(operation, number, detail)
 
