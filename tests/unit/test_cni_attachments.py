@@ -354,7 +354,8 @@ async def test_gc_needs_a_second_witness(tmp_path: Path) -> None:
         report = await node.attachments.gc(gc("c1"))
         # c3's link is gone too, but the path of its namespace still leads to it.
         assert report == GcReport(
-            {gone.key: "its network namespace and its host link are gone"}, (alive.key, linkless.key)
+            {gone.key: "the runtime does not list it, and its network namespace and its host link are gone"},
+            (alive.key, linkless.key),
         )
         assert kept.key in node.attachments.snapshot()
 
@@ -367,10 +368,24 @@ async def test_gc_believes_the_cluster_by_uid() -> None:
         assert (await node.attachments.gc(gc())).removed == {}  # the cluster cannot be asked
         node.running = [PodRef("default", "web-0", "a-later-one"), PodRef("default", "web-1", "")]
         report = await node.attachments.gc(gc())
-        assert report.removed == {replaced.key: "pod default/web-0 is not meant to run on this node"}
+        reason = "the runtime does not list it, and pod default/web-0 is not meant to run on this node"
+        assert report.removed == {replaced.key: reason}
         assert set(report.kept) == {running.key, unnamed.key}
         await node.settled()
         assert node.problems() == []
+
+
+async def test_gc_without_a_list_needs_the_cluster_and_the_kernel() -> None:
+    async with fake_node() as node:
+        stopped = await node.attachments.add(add_request("c1", "web-1"), 1)
+        gone = await node.attachments.add(add_request("c2", "web-2"), 2)
+        both = await node.attachments.add(add_request("c3", "web-3"), 3)
+        for attachment in (gone, both):
+            node.wirer.detach(attachment.key.host_ifname, pod_wiring(attachment).host_routes)
+        node.running = [PodRef("default", "web-2", "u-web-2")]
+        report = await node.attachments.gc(GcRequest("podwire", None))
+        assert list(report.removed) == [both.key] and report.kept == ()
+        assert set(node.attachments.snapshot()) == {stopped.key, gone.key}
 
 
 async def test_gc_touches_its_own_network_only() -> None:

@@ -169,8 +169,6 @@ class Attachments:
 
         Raises CniError, once all is tried, when something dead could not be removed.
         """
-        if request.valid is None:  # the runtime does not testify, and one witness is not enough
-            return GcReport({})
         keeper = self._keeper
         suspects = [key for key in keeper.known if key.network == request.network and key not in (request.valid or ())]
         links = {link.name for link in await keeper.blocking(keeper.wirer.host_links)} if suspects else set()

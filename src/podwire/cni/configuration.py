@@ -75,7 +75,7 @@ class ValidAttachment(msgspec.Struct):
 class GcConfiguration(msgspec.Struct):
     """What GC needs beside the identity. A missing key must not read as "none is valid"."""
 
-    valid: tuple[ValidAttachment, ...] | None | msgspec.UnsetType = msgspec.field(
+    valid: tuple[ValidAttachment, ...] | msgspec.UnsetType | None = msgspec.field(
         name="cni.dev/valid-attachments", default=msgspec.UNSET
     )
 
