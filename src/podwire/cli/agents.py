@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
+from podwire.agent.ask import ask
 from podwire.model.errors import PodwireError
 
+if TYPE_CHECKING:
+    from podwire.lab.cluster import Node
+
 F = TypeVar("F", bound=Callable[..., Any])
-_TIMEOUT = 30.0
 
 
 def target_options(command: F) -> F:
@@ -58,42 +59,18 @@ def ask_agents(path: str, *, node: str, lab: str, run_dir: str) -> dict[str, Any
 
 
 def lab_sockets(lab: str, node: str) -> dict[str, Path]:
-    """Control sockets of a lab's nodes (or of one), by node name."""
+    """Control sockets of a lab's nodes (or of one), by node name; a node that is down gets a path that leads nowhere."""
     from podwire.lab.cluster import Lab
 
-    found = Lab.load(lab)
-    sockets = {each.name: Path(f"/proc/{each.pid}/root/run/podwire/control.sock") for each in found.nodes}
+    found = Lab.load(lab) if lab else Lab.load()
+    sockets = {each.name: _socket(each) for each in found.nodes}
     if node and node not in sockets:
         raise PodwireError(f"the lab has no node {node}", remedy=f"it has: {', '.join(sockets)}")
     return {node: sockets[node]} if node else sockets
 
 
-def ask(control: Path, path: str, method: str = "GET") -> Any:
-    """One request to an agent's control socket; PodwireError when it does not answer or refuses."""
-    connection = _UnixConnection(str(control))
+def _socket(node: Node) -> Path:
     try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        body = msgspec.json.decode(response.read())
-    except FileNotFoundError:
-        raise PodwireError(f"no agent listens on {control}", remedy="is it running?") from None
-    except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-        raise PodwireError(f"the agent on {control} does not answer: {error}") from None
-    finally:
-        connection.close()
-    if response.status >= 400:
-        raise PodwireError(body.get("error", "refused"), remedy=body.get("remedy", ""))
-    return body
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("podwire", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT)
-        self.sock.connect(self._path)
+        return node.path("/run/podwire/control.sock")
+    except PodwireError:
+        return Path(f"/nonexistent/{node.name}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -65,7 +67,19 @@ def agent(file: str) -> int:
 @_FILE
 def controller(file: str) -> int:
     """Run the cluster's controller: node CIDRs. Several may run; a Lease elects the one that works."""
+    from podwire.cluster import kubeconfig
+    from podwire.cluster.client import Client
+    from podwire.controller.kube import KubeApi
     from podwire.controller.main import run
 
-    asyncio.run(run(load(file)))
+    config = load(file)
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with Client(kubeconfig.load(config.kubeconfig), user_agent="podwire-controller") as client:
+            await run(config, KubeApi(client, time.time), stop=stop)
+
+    asyncio.run(work())
     return 0
