@@ -2,7 +2,7 @@
 
 An attach is two sends. The first, on the node: the pair (its peer born in the pod's namespace, both ifindexes chosen
 by us, so that nothing need be asked back), the host end's settings, the node's routes and neighbours. The second, by a
-socket opened in the pod's namespace: addresses, routes, neighbours, links up. See ``docs/`` for what each costs.
+socket opened in the pod's namespace: addresses, routes, neighbours, links up.
 """
 
 from __future__ import annotations
