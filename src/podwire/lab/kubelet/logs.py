@@ -67,14 +67,13 @@ async def read(path: Path, query: LogQuery, running: Callable[[], bool]) -> Asyn
 
 async def _lines(path: Path, query: LogQuery, running: Callable[[], bool]) -> AsyncIterator[Iterable[bytes]]:
     rotated = path.with_name(path.name + ".1")
-    content = (rotated.read_bytes() if rotated.exists() else b"") + path.read_bytes()
-    yield last_lines(content, query.tail)
-    del content
-    if not query.follow:
-        return
     file = path.open("rb")
     try:
-        file.seek(0, os.SEEK_END)
+        content = (rotated.read_bytes() if rotated.exists() else b"") + file.read()
+        yield last_lines(content, query.tail)
+        del content
+        if not query.follow:
+            return
         rest = b""
         while True:
             alive = running()  # asked before the last read, so that no line between the two is lost

@@ -158,7 +158,6 @@ def pod_status(pod: Pod, view: PodView, now: str) -> dict[str, Any]:
         "hostIP": next(iter(view.host_ips), ""),
         "hostIPs": [{"ip": ip} for ip in view.host_ips],
         "startTime": view.start_time,
-        "qosClass": "BestEffort",
         "containerStatuses": [view.main[c.name].to_status() for c in pod.spec.containers if c.name in view.main],
     }
     if view.pod_ips:

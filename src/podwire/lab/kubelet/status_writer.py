@@ -14,6 +14,8 @@ from podwire.model.errors import ClusterError, NotFound, Unavailable
 
 _LOG = logging.getLogger(__name__)
 _LONGEST = 10.0
+_COMES_AND_GOES = ("podIP", "podIPs", "initContainerStatuses", "reason", "message")
+"""Fields of ours that a later status may lack; what others write into the status stays."""
 
 
 class StatusWriter:
@@ -55,7 +57,7 @@ class StatusWriter:
         async with self._one_at_a_time:
             status = self._compute()
             change = {key: value for key, value in status.items() if self._written.get(key) != value}
-            change |= {key: None for key in self._written if key not in status}
+            change |= {key: None for key in _COMES_AND_GOES if key in self._written and key not in status}
             if change:
                 patch = {"metadata": {"uid": self._meta.uid}, "status": change}
                 await self._client.patch(PODS, self._meta.name, patch, self._meta.namespace, subresource="status")

@@ -217,7 +217,7 @@ class PodWorker:
             return False
         except (ClusterError, OSError) as error:
             self._backoff.failed(self._kit.clock())
-            _LOG.warning("%s: %s", self.pod.key, error)
+            self._containers.explain("ContainerCreating", f"the pod's files cannot be prepared: {error}")
             return False
         self._backoff.succeeded()
         return True
