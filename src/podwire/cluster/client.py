@@ -8,6 +8,7 @@ ClusterError; the message is the server's own (metav1.Status), with the object's
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
@@ -81,6 +82,8 @@ class Client:
         """The pool, made on first use (inside a running loop)."""
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
+                # No limit: a watch or an exec session holds its connection, and the next request must not wait for one.
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=_patient_for_half_a_minute),
                 timeout=_TIMEOUT,
                 headers={"User-Agent": self._user_agent},
                 auto_decompress=True,
@@ -103,6 +106,12 @@ class Client:
             options["headers"] = {"Authorization": f"Bearer {token}"}
         return options
 
+    def refusal(self, response: aiohttp.ClientResponse, content: bytes, about: str) -> ClusterError:
+        """The error that *response* means; after a 401 the token is read again, since it may have been rotated."""
+        if response.status == 401:
+            self.access.refused()
+        return error_of(response.status, content, about, response.headers.get("Retry-After", ""))
+
     async def raw(
         self,
         method: str,
@@ -124,9 +133,7 @@ class Client:
             ) as response:
                 content = await response.read()
                 if response.status >= 400:
-                    raise error_of(
-                        response.status, content, f"{method} {path}", response.headers.get("Retry-After", "")
-                    )
+                    raise self.refusal(response, content, f"{method} {path}")
                 return content
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(
@@ -237,6 +244,20 @@ class Client:
         if uid:
             options["preconditions"] = {"uid": uid}
         return await self.request("DELETE", resource.path(namespace, name), options)
+
+
+def _patient_for_half_a_minute(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices within about 30 s that the other side is gone without a word (a node cut off, a lost NAT entry).
+
+    A watch mostly waits, so TCP itself has nothing to send that could fail.
+    """
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+    return made
 
 
 def error_of(status: int, content: bytes, about: str, retry_after: str = "") -> ClusterError:

@@ -171,7 +171,7 @@ async def logs(
     try:
         async with client.session.get(client.url(path), params=query, timeout=timeout, **client.options()) as response:
             if response.status >= 400:
-                raise error_of(response.status, await response.read(), f"logs {namespace}/{pod}")
+                raise client.refusal(response, await response.read(), f"logs {namespace}/{pod}")
             async for chunk in response.content.iter_any():
                 yield chunk
     except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -37,17 +37,27 @@ class Access(msgspec.Struct):
     token: str = ""
     token_file: str = ""
     namespace: str = "default"
-    _read_at: float = 0.0
+    _read_at: float | None = None
+
+    def __repr__(self) -> str:
+        """Without the token: an Access may end up in a log line."""
+        return f"Access({self.server!r}, token={'yes' if self.token or self.token_file else 'no'})"
 
     def bearer(self) -> str:
-        """The token to send now, or ""."""
-        if self.token_file and time.monotonic() - self._read_at > _TOKEN_LIFE:
+        """The token to send now, or "". A file that cannot be read while it rotates leaves the last token in use."""
+        now = time.monotonic()
+        if self.token_file and (self._read_at is None or now - self._read_at > _TOKEN_LIFE):
             try:
                 self.token = Path(self.token_file).read_text().strip()
-            except OSError as error:
-                raise InputError("tokenFile", self.token_file, f"cannot be read ({error.strerror})") from None
-            self._read_at = time.monotonic()
+                self._read_at = now
+            except (OSError, UnicodeDecodeError) as error:
+                if not self.token:
+                    raise InputError("tokenFile", self.token_file, f"cannot be read ({error})") from None
         return self.token
+
+    def refused(self) -> None:
+        """The server did not accept the token (401): read its file again before the next request."""
+        self._read_at = None
 
 
 def load(path: str = "") -> Access:
@@ -81,40 +91,56 @@ def from_file(path: Path) -> Access:
         raw = yaml.safe_load(path.read_text())
     except OSError as error:
         raise InputError("kubeconfig", str(path), f"cannot be read ({error.strerror})") from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, UnicodeDecodeError):
         raise InputError("kubeconfig", str(path), "is not YAML") from None
     if not isinstance(raw, dict):
         raise InputError("kubeconfig", str(path), "is not a kubeconfig")
-    context = _named(raw, "contexts", raw.get("current-context") or "", "context", path)
-    cluster = _named(raw, "clusters", context.get("cluster", ""), "cluster", path)
-    user = _named(raw, "users", context["user"], "user", path) if context.get("user") else {}
-    if "exec" in user or "auth-provider" in user:
-        raise InputError(
-            f"{path}: user.exec",
-            None,
-            "credential plugins are not supported yet",
-            remedy="use a token, a token file or a client certificate",
-        )
-    server = cluster.get("server", "")
+    context = _named(raw, "contexts", _text(raw, "current-context", path), "context", path)
+    cluster = _named(raw, "clusters", _text(context, "cluster", path), "cluster", path)
+    user_name = _text(context, "user", path)
+    user = _named(raw, "users", user_name, "user", path) if user_name else {}
+    for plugin in ("exec", "auth-provider"):
+        if plugin in user:
+            raise InputError(
+                f"{path}: user.{plugin}",
+                None,
+                "credential plugins are not supported yet",
+                remedy="use a token, a token file or a client certificate",
+            )
+    server = _text(cluster, "server", path)
     if not server.startswith(("https://", "http://")):
-        raise InputError(f"{path}: cluster.server", server, "is not an http(s) URL")
+        raise InputError(
+            f"{path}: cluster.server", server, "is not an http(s) URL", remedy="write it like https://10.0.0.1:6443"
+        )
+    token_file = _text(user, "tokenFile", path)
     return Access(
         server=server.rstrip("/"),
         tls=_tls(cluster, user, path) if server.startswith("https://") else None,
-        tls_server_name=cluster.get("tls-server-name", ""),
-        token=user.get("token", ""),
-        token_file=str(_relative(path, user["tokenFile"])) if user.get("tokenFile") else "",
-        namespace=context.get("namespace", "default"),
+        tls_server_name=_text(cluster, "tls-server-name", path),
+        token=_text(user, "token", path),
+        token_file=str(_relative(path, token_file)) if token_file else "",
+        namespace=_text(context, "namespace", path) or "default",
     )
 
 
+def _text(section: dict[str, Any], key: str, path: Path) -> str:
+    value = section.get(key)
+    if value is not None and not isinstance(value, str):  # the value may be a secret: name the key alone
+        raise InputError(f"{path}: {key}", None, "must be a string", remedy="put it in quotes")
+    return value or ""
+
+
 def _named(raw: dict[str, Any], section: str, name: str, key: str, path: Path) -> dict[str, Any]:
-    for entry in raw.get(section) or []:
+    entries = raw.get(section) or []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path}: {section}", None, f"must be a list of entries with name and {key}")
+    for entry in entries:
         if entry.get("name") == name:
             found = entry.get(key) or {}
-            assert isinstance(found, dict)
+            if not isinstance(found, dict):
+                raise InputError(f"{path}: {section} {name}", None, f"its {key} must be a mapping")
             return found
-    known = ", ".join(str(entry.get("name")) for entry in raw.get(section) or []) or "none"
+    known = ", ".join(str(entry.get("name")) for entry in entries) or "none"
     raise InputError(f"{path}: {section}", name, "is not there", remedy=f"it has: {known}")
 
 

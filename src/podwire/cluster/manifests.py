@@ -126,12 +126,14 @@ class Applier:
         for obj in objects:
             resource = await self.resource(obj)
             where = _namespace(resource, obj, namespace)
-            shown = f"{resource.kind.lower()}/{obj['metadata'].get('name', obj['metadata'].get('generateName'))}"
+            name = obj["metadata"].get("name", "")
             try:
-                await self._client.create(resource, obj, where)
-                told(shown, "created")
+                made = await self._client.create(resource, obj, where)
+                told(f"{resource.kind.lower()}/{made['metadata']['name']}", "created")
             except Conflict:
-                name = obj["metadata"]["name"]
+                if not name:
+                    raise
+                shown = f"{resource.kind.lower()}/{name}"
                 before = await self._client.get(resource, name, where)
                 after = await self._client.patch(resource, name, obj, where)
                 same = before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion")
@@ -142,8 +144,15 @@ class Applier:
     ) -> None:
         """Delete each object, the last first; what is gone already is told as "not found"."""
         for obj in reversed(list(objects)):
+            name = obj["metadata"].get("name")
+            if name is None:
+                raise InputError(
+                    "metadata.generateName",
+                    obj["metadata"]["generateName"],
+                    "names no object that could be deleted",
+                    remedy="delete it by the name that it was given",
+                )
             resource = await self.resource(obj)
-            name = obj["metadata"]["name"]
             try:
                 await self._client.delete(resource, name, _namespace(resource, obj, namespace))
                 told(f"{resource.kind.lower()}/{name}", "deleted")

@@ -9,9 +9,11 @@ was seen, bookmarks included; refusals and outages are met with a jittered back-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import aiohttp
@@ -20,6 +22,7 @@ import msgspec
 from podwire.cluster.client import Client, error_of
 from podwire.cluster.resources import Resource
 from podwire.model.errors import ClusterError, Gone, Unavailable
+from podwire.reconcile.retry import Backoff
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ _WATCH_SECONDS = 300
 """How long a watch is asked to last; it is resumed without a gap. Spread by a random part, so that agents differ."""
 _SILENCE = 60.0
 """Seconds beyond the asked length after which a silent watch is taken for dead."""
+_SHORT = 1.0
+"""A watch that ended within so many seconds is taken for a failed attempt."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _MAX_LINE = 8 * 1024 * 1024
 
@@ -91,8 +96,9 @@ class Reflector(Generic[T]):
 
     async def __aiter__(self) -> AsyncIterator[Replaced[T] | Changed[T]]:
         version = ""
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
+            wait = 0.0
             try:
                 if not version:
                     listed = await self._client.list(
@@ -101,33 +107,46 @@ class Reflector(Generic[T]):
                     version = listed.resource_version
                     self._on_contact()
                     yield Replaced(cast("list[T]", listed.items))
-                async for raw in self._watch(version):
-                    pause = _FIRST_PAUSE
-                    self._on_contact()
-                    if raw.type == "ERROR":
-                        raise error_of(
-                            msgspec.json.decode(raw.object, type=_ErrorStatus).code,
-                            bytes(raw.object),
-                            f"watch {self._resource.plural}",
-                        )
-                    version = self._meta.decode(raw.object).metadata.resource_version or version
-                    if raw.type != "BOOKMARK":
-                        yield Changed(self._object.decode(raw.object), raw.type == "DELETED")
-                pause = _FIRST_PAUSE
+                began = time.monotonic()
+                async with contextlib.aclosing(self._watch(version)) as events:
+                    async for raw in events:
+                        change, version = self._decode(raw, version)
+                        backoff = backoff.succeeded()
+                        self._on_contact()
+                        if change is not None:
+                            yield change
+                # The server ended the watch, as asked after some minutes. One that ends at once ends badly.
+                backoff = backoff.failed() if time.monotonic() - began < _SHORT else backoff.succeeded()
             except Gone as error:
                 _LOG.info("%s: listing anew (%s)", self._resource.plural, error.message)
                 version = ""
                 self._on_error(error)
+                # The first time at once, but a server that lists a version and then calls it too old is not hammered.
+                wait = backoff.pause(random.random())  # noqa: S311
+                backoff = backoff.failed()
             except (ClusterError, msgspec.MsgspecError) as error:
-                self._on_error(error)
                 if isinstance(error, msgspec.MsgspecError):
                     version = ""
-                wait = max(pause * random.uniform(0.5, 1.5), getattr(error, "retry_after", 0.0))  # noqa: S311
+                self._on_error(error)
+                backoff = backoff.failed()
+                wait = max(backoff.pause(random.random()), getattr(error, "retry_after", 0.0))  # noqa: S311
                 _LOG.warning("%s; next attempt in %.1f s", error, wait)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                wait = backoff.pause(random.random())  # noqa: S311
+            if wait:
                 await asyncio.sleep(wait)
 
-    async def _watch(self, version: str) -> AsyncIterator[_RawEvent]:
+    def _decode(self, raw: _RawEvent, version: str) -> tuple[Changed[T] | None, str]:
+        """The change (None for a bookmark) and the resourceVersion after it; ERROR events are raised."""
+        if raw.type == "ERROR":
+            status = msgspec.json.decode(raw.object, type=_ErrorStatus).code
+            raise error_of(status, bytes(raw.object), f"watch {self._resource.plural}")
+        version = self._meta.decode(raw.object).metadata.resource_version or version
+        if raw.type == "BOOKMARK":
+            return None, version
+        return Changed(self._object.decode(raw.object), raw.type == "DELETED"), version
+
+    async def _watch(self, version: str) -> AsyncGenerator[_RawEvent, None]:
         """The events of one watch, until the server ends it."""
         seconds = int(_WATCH_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
         params = {
@@ -146,9 +165,7 @@ class Reflector(Generic[T]):
                 self._client.url(path), params=params, timeout=timeout, **self._client.options()
             ) as response:
                 if response.status >= 400:
-                    raise error_of(
-                        response.status, await response.read(), f"watch {path}", response.headers.get("Retry-After", "")
-                    )
+                    raise self._client.refusal(response, await response.read(), f"watch {path}")
                 async for line in _lines(response.content):
                     yield self._event.decode(line)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
