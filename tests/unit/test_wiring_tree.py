@@ -22,7 +22,7 @@ from podwire.verify.observation import (
     SeenSet,
     SeenVxlan,
 )
-from podwire.verify.tree import Branch, count, render, size
+from podwire.verify.wiring.tree import Branch, count, render, size
 
 ATTACHMENT = SeenAttachment(
     "web/a", "podwire", "c", "eth0", "pwa", "/run/netns/x", ("10.244.1.5/32", "fd00::5/128"), 1450

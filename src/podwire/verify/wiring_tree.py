@@ -14,8 +14,8 @@ import msgspec
 from podwire.model.errors import InputError
 from podwire.model.kernel import LINK_PREFIX
 from podwire.verify import observation as seen
-from podwire.verify.tree import Branch, cut, render, route_text, traffic
-from podwire.verify.wiring_pod import attachment_branch, rules_branch, touching, wrongs
+from podwire.verify.wiring.pod import attachment_branch, rules_branch, touching, wrongs
+from podwire.verify.wiring.tree import Branch, cut, render, route_text, traffic
 
 __all__ = ["Branch", "node_tree", "pod_tree", "read", "render", "touching"]
 

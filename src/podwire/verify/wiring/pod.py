@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 
 from podwire.verify import observation as seen
-from podwire.verify.tree import Branch, count, route_text, size, traffic
+from podwire.verify.wiring.tree import Branch, count, route_text, size, traffic
 
 
 def attachment_branch(node: seen.SeenNode, each: seen.SeenAttachment, verbose: bool) -> Branch:
