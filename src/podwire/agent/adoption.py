@@ -2,20 +2,21 @@
 
 The kernel knows the address (a host route of ours that leads to the link), the cluster knows the pod that has it. Neither
 knows the container's id, so such a pod cannot be answered for in CHECK; but its address stays taken, its network stays up, and
-its DEL, which names the link by the same hash, takes both away.
+its DEL, which names the link by the same hash, takes both away. The reasoning is :mod:`podwire.ipam.rebuild`'s.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 
 from podwire.cni.attachments import Attachments, Orphan
 from podwire.cni.recovery import Recovery
-from podwire.model.addresses import IPAddress
+from podwire.ipam.rebuild import FoundLink, rebuild
 from podwire.model.cluster import Pod
 from podwire.model.intent import NodeState
-from podwire.model.kernel import Route
+from podwire.model.kernel import Neighbour, Route
 
 __all__ = ["Recovery", "describe", "settle"]
 
@@ -38,24 +39,17 @@ def describe(found: Recovery) -> Iterator[str]:
 
 async def settle(attachments: Attachments, found: Recovery, observed: NodeState, pods: Iterable[Pod]) -> None:
     """Hold the addresses of unknown host ends; those whose pod the cluster does not have become strays, and are swept."""
-    owners = {
-        addr: f"{pod.namespace}/{pod.name}" for pod in pods if pod.live and not pod.host_network for addr in pod.ips
-    }
-    unknown = {link.name for link in found.unknown}
-    addresses: dict[str, list[IPAddress]] = {}
-    for value in observed.values():
-        if isinstance(value, Route) and value.dev in unknown and value.dst.prefixlen == value.dst.max_prefixlen:
-            addresses.setdefault(value.dev, []).append(value.dst.network_address)
-    orphans = [
-        Orphan(name, tuple(addrs), next(owners[addr] for addr in addrs if addr in owners))
-        for name, addrs in addresses.items()
-        if any(addr in owners for addr in addrs)
-    ]
-    for orphan in orphans:
-        _LOG.warning(
-            "%s is %s of %s: its address stays taken",
-            orphan.host_ifname,
-            ", ".join(map(str, orphan.addresses)),
-            orphan.owner,
-        )
-    await attachments.adopt(orphans=orphans)
+    rebuilt = rebuild(
+        attachments.snapshot(),
+        links=[FoundLink(link.name, link.mac, 0) for link in found.unknown],
+        routes=[value for value in observed.values() if isinstance(value, Route)],
+        neighbours=[value for value in observed.values() if isinstance(value, Neighbour)],
+        pods=list(pods),
+        candidates=(),
+        now=time.time(),
+    )
+    for note in rebuilt.notes:
+        _LOG.warning("%s", note)
+    await attachments.adopt(
+        rebuilt.attachments, [Orphan(orphan.host_ifname, orphan.addresses, orphan.owner) for orphan in rebuilt.orphans]
+    )

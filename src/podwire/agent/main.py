@@ -31,6 +31,7 @@ from podwire.agent.membership import Membership
 from podwire.agent.metrics import Metrics
 from podwire.agent.pods import NodePods
 from podwire.agent.report import Report
+from podwire.agent.world import collisions
 from podwire.cluster import kubeconfig
 from podwire.cluster.client import Client
 from podwire.cni import build, install
@@ -134,7 +135,7 @@ class Agent:
         self.membership.on_restart = self.metrics.watch_restarts.inc
         self.verbs = Verbs(self.attachments, observe=self._observed)
         self.spool = Spool(str(self.run_dir / "spool"), self._serve_spooled)
-        self.janitor = Janitor(self.attachments, self.wirer, self.spool, self.pods.running)
+        self.janitor = Janitor(self.attachments, self.spool)
         self.report = Report(self)
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -189,6 +190,8 @@ class Agent:
         while reason := self.not_ready(installed=True):
             _LOG.info("not ready: %s", reason)
             await self.membership.changed()
+        for finding in await asyncio.to_thread(collisions, self.config, self.membership.underlays):
+            _LOG.warning("the address plan collides: %s", finding)
         self._spawn("the janitor", self.janitor.run())
         while True:
             try:
@@ -208,7 +211,10 @@ class Agent:
             return
         await self.pods.told()
         await adoption.settle(
-            self.attachments, found, await asyncio.to_thread(self.kernel.observe, {"route"}), self.pods.pods.values()
+            self.attachments,
+            found,
+            await asyncio.to_thread(self.kernel.observe, {"route", "neighbour"}),
+            self.pods.pods.values(),
         )
 
     def not_ready(self, *, installed: bool = False) -> str:

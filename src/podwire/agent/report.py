@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from aiohttp import web
 
 from podwire import __version__
 from podwire.agent.metrics import Metrics
+from podwire.agent.world import collisions, gather
 from podwire.ipam.forecast import History, forecast
+from podwire.ipam.invariants import check
 from podwire.model.kernel import KINDS
 
 if TYPE_CHECKING:
@@ -48,6 +51,9 @@ class Report:
             "planElements": len(plane.intent),
             "refusals": [str(finding) for finding in plane.refusals],
             "warnings": [str(finding) for finding in plane.warnings],
+            "collisions": [
+                str(finding) for finding in await asyncio.to_thread(collisions, agent.config, member.underlays)
+            ],
             "kernelRefusals": [failure.message for failure in plane.kernel_refusals],
         }
 
@@ -87,7 +93,20 @@ class Report:
             }
             for found in agent.attachments.snapshot().values()
         ]
-        return {"node": agent.name, "pools": pools, "attachments": attachments}
+        return {"node": agent.name, "pools": pools, "attachments": attachments, "violations": await self.violations()}
+
+    async def violations(self) -> list[str]:
+        """Where allocations, pods, routes and namespaces disagree, attachments that a verb works on aside."""
+        agent = self._agent
+        pods = agent.pods.pods.values() if agent.pods.synced else None
+        before = agent.attachments.snapshot()
+        world = await asyncio.to_thread(gather, agent.kernel, agent.wirer, before, pods)
+        after = agent.attachments.snapshot()
+        moving = {key.host_ifname for key in agent.attachments.busy | (before.keys() ^ after.keys())}
+        steady = {key: found for key, found in before.items() if after.get(key) == found}
+        found = [each for each in check(steady, world) if not moving & {each.subject, *each.detail.split()}]
+        agent.metrics.violations.set(len(found))
+        return [str(each) for each in found]
 
     def refresh(self, metrics: Metrics) -> None:
         """Set the gauges to how things are now."""
