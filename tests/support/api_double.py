@@ -97,6 +97,10 @@ class ApiDouble:
         """What there is."""
         return {name for of, _, name in self._objects if of == plural}
 
+    def get(self, plural: str, name: str, namespace: str = "") -> Object:
+        """An object as it is now."""
+        return self._objects[plural, namespace, name]
+
     async def end_watches(self) -> None:
         """End every open watch in good order, as a server does after timeoutSeconds."""
         async with self._news:
@@ -112,9 +116,8 @@ class ApiDouble:
                 transport.abort()
 
     def compact(self) -> None:
-        """Forget history: what is older than now is 410."""
+        """Forget history: a watch that begins before now is 410. Open watches keep their place, as in etcd."""
         self.faults.oldest = self._version
-        self._events.clear()
 
     async def _announce(self, plural: str, kind: str, obj: Object) -> None:
         async with self._news:
