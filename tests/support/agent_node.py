@@ -36,7 +36,7 @@ class AgentNode:
         self.log = log
         self.pod_cidr = pod_cidr
         self._peers = peers
-        self._config = {"cluster": {"podCidrs": [cluster_cidr]}, **config}
+        self._config = {"cluster": {"podCidrs": [cluster_cidr]}} | config
         self.agent: subprocess.Popen[str] | None = None
         try:
             self._underlay()

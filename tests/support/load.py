@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 PLUGIN = "/opt/cni/bin/podwire"
 CONFIG = json.dumps({"cniVersion": "1.0.0", "name": "podwire", "type": "podwire"})
@@ -90,7 +91,7 @@ class Crowd:
             time.sleep(0.05)
         self.fault(f"DEL {pod} never succeeded")
 
-    def call(self, command: str, pod: str) -> tuple[int, dict[str, object]]:
+    def call(self, command: str, pod: str) -> tuple[int, dict[str, Any]]:
         """Execute the plugin."""
         environment = {
             "CNI_COMMAND": command,
