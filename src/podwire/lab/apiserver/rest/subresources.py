@@ -8,7 +8,7 @@ from typing import Any
 from podwire.lab.apiserver import errors
 from podwire.lab.apiserver.kinds.printing import selector_text
 from podwire.lab.apiserver.kinds.resource import Registry, Resource, ScalePaths
-from podwire.lab.apiserver.kinds.strategy import Object, at
+from podwire.lab.apiserver.kinds.strategy import Object, Strategy, at
 from podwire.lab.apiserver.rest import deletion
 from podwire.lab.apiserver.rest.writes import Request, Writes, timestamp
 from podwire.lab.apiserver.schema.builtin import types
@@ -75,6 +75,10 @@ async def evict(writes: Writes, registry: Registry, request: Request, body: Any)
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
     return await writes.store.write(operation)
+
+
+SCALE = Resource("autoscaling", "v1", "Scale", "scales", types()["Scale"], Strategy())
+"""How a Scale is patched. It is never stored."""
 
 
 def scale_of(resource: Resource, obj: Object) -> Object:

@@ -85,6 +85,10 @@ class Writes:
 
         return await self.store.write(operation)
 
+    def admit_deletion(self, user: User, resource: Resource, record: Record) -> None:
+        """Raise ApiError 403 when *user* may not delete this very object."""
+        admit(user, resource, record.object(), None)
+
     # Inside a transaction
 
     def _create(self, transaction: Transaction, request: Request, given: Any) -> Object:
@@ -127,7 +131,10 @@ class Writes:
             obj.pop("status", None)
             if "status" in old:
                 obj["status"] = old["status"]
+        finalizers = at(obj, "spec.finalizers", []) if request.subresource == "finalize" else None
         resource.strategy.before_update(obj, old, context)
+        if finalizers is not None:
+            obj["spec"] = {"finalizers": finalizers}
         if request.subresource != "status":
             _validate(resource, obj, old)
         admit(request.user, resource, old, obj)

@@ -41,13 +41,16 @@ class Subscription:
         self._ready.set()
 
     async def take(self, timeout: float) -> list[LogEvent]:
-        """All queued events; an empty list after *timeout* seconds without one."""
+        """All queued events; an empty list after *timeout* seconds without one.
+
+        What is queued when this returns is what is returned: the caller may take :attr:`Hub.version` as seen.
+        """
         if not self._ready.is_set():
             try:
                 async with asyncio.timeout(timeout):
                     await self._ready.wait()
             except TimeoutError:
-                return []
+                pass  # an event may have come in the same moment: never return without what is queued
         self._ready.clear()
         events, self._events = self._events, []
         return events

@@ -20,7 +20,7 @@ import msgspec
 
 from podwire.lab.apiserver import errors
 from podwire.lab.apiserver.storage.facts import Selection, decode
-from podwire.lab.apiserver.storage.transaction import ADDED, DELETED, MODIFIED, LogEvent, Record, Transaction
+from podwire.lab.apiserver.storage.transaction import ADDED, DELETED, MODIFIED, Key, LogEvent, Record, Transaction
 from podwire.model.errors import StoreError, StoreTooNew
 
 __all__ = ["ADDED", "DELETED", "MODIFIED", "LogEvent", "Page", "Record", "Store", "Transaction"]
@@ -39,7 +39,7 @@ CREATE TABLE owners(owner TEXT NOT NULL, resource TEXT NOT NULL, namespace TEXT 
                     PRIMARY KEY(owner, resource, namespace, name)) WITHOUT ROWID;
 CREATE INDEX owned ON owners(resource, namespace, name);
 CREATE TABLE log(version INTEGER PRIMARY KEY, resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-                 type TEXT NOT NULL, facts BLOB NOT NULL, before BLOB, body BLOB NOT NULL);
+                 uid TEXT NOT NULL, type TEXT NOT NULL, facts BLOB NOT NULL, before BLOB, body BLOB NOT NULL);
 """
 
 
@@ -125,6 +125,10 @@ class Store:
             self._trim(len(transaction.events))
         return result
 
+    def on_loop(self, call: Callable[[T], None], argument: T) -> None:
+        """Call back on the event loop, from inside a transaction."""
+        self._loop.call_soon_threadsafe(call, argument)
+
     def _rollback(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -159,6 +163,12 @@ class Store:
 
         return await self._loop.run_in_executor(self._readers, run)
 
+    async def keys(self, resource: str, selection: Selection) -> list[Key]:
+        """The keys of what is chosen."""
+        page = await self.page(resource, selection)
+        found = [msgspec.json.decode(body, type=_Named).metadata for body in page.bodies]
+        return [(resource, meta.namespace, meta.name) for meta in found]
+
     async def get(self, resource: str, namespace: str, name: str) -> Record | None:
         """One object, or None."""
         return await self.read(lambda connection: Transaction(connection, 0).get(resource, namespace, name))
@@ -175,6 +185,15 @@ class Store:
         ApiError 410 when the log begins later than *version*, or has not come so far.
         """
         return await self.read(lambda connection: _since(connection, resource, version, selection))
+
+
+class _Meta(msgspec.Struct):
+    name: str
+    namespace: str = ""
+
+
+class _Named(msgspec.Struct):
+    metadata: _Meta
 
 
 def _scalar(connection: sqlite3.Connection, query: str, parameters: tuple[object, ...] = ()) -> int:
@@ -237,11 +256,11 @@ def _since(
         raise errors.expired(f"too large resource version: {version}, current: {last}; the server's state is new")
     where, parameters = _where(resource, selection)
     rows = connection.execute(
-        f"SELECT version, resource, namespace, name, type, facts, before, body FROM log"  # noqa: S608
+        f"SELECT version, resource, namespace, name, uid, type, facts, before, body FROM log"  # noqa: S608
         f" WHERE {where} AND version > ? ORDER BY version",
         (*parameters, version),
     )
     return last, [
-        LogEvent(number, kind, namespace, name, change, decode(facts), decode(before) if before else None, body)
-        for number, kind, namespace, name, change, facts, before, body in rows
+        LogEvent(number, kind, namespace, name, uid, change, decode(facts), decode(before) if before else None, body)
+        for number, kind, namespace, name, uid, change, facts, before, body in rows
     ]

@@ -39,6 +39,7 @@ class LogEvent(msgspec.Struct, frozen=True):
     resource: str
     namespace: str
     name: str
+    uid: str
     type: str
     facts: Facts
     before: Facts | None
@@ -71,6 +72,21 @@ class Transaction:
     def exists(self, uid: str) -> bool:
         """Whether an object of this uid is stored."""
         return self._connection.execute("SELECT 1 FROM objects WHERE uid = ?", (uid,)).fetchone() is not None
+
+    def key_of(self, uid: str) -> Key | None:
+        """The key of the object of this uid, or None."""
+        row = self._connection.execute("SELECT resource, namespace, name FROM objects WHERE uid = ?", (uid,)).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
+    def older_than(self, resource: str, moment: str, limit: int) -> list[Key]:
+        """Keys of Events that were last seen before *moment* (RFC 3339, whole seconds, UTC)."""
+        body = "CAST(body AS TEXT)"
+        seen = f"coalesce({body} ->> '$.lastTimestamp', {body} ->> '$.metadata.creationTimestamp')"
+        rows = self._connection.execute(
+            f"SELECT resource, namespace, name FROM objects WHERE resource = ? AND {seen} < ? LIMIT ?",  # noqa: S608 (a constant)
+            (resource, moment, limit),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def keys(self, resource: str | None = None, namespace: str | None = None) -> list[Key]:
         """The keys of a resource (None: all), of a namespace (None: all)."""
@@ -119,7 +135,7 @@ class Transaction:
         owners = {owner["uid"] for owner in meta.get("ownerReferences") or ()}
         if owners:
             self._connection.executemany("INSERT INTO owners VALUES (?,?,?,?)", [(owner, *key) for owner in owners])
-        self._log(key, ADDED if before is None else MODIFIED, facts, before.facts if before else None, body)
+        self._log(key, uid, ADDED if before is None else MODIFIED, facts, before.facts if before else None, body)
         return obj
 
     def delete(self, key: Key, obj: dict[str, Any], facts: Facts) -> dict[str, Any]:
@@ -128,13 +144,13 @@ class Transaction:
         obj["metadata"]["resourceVersion"] = str(self.version)
         self._connection.execute("DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", key)
         self._connection.execute("DELETE FROM owners WHERE resource=? AND namespace=? AND name=?", key)
-        self._log(key, DELETED, facts, facts, _encode(obj))
+        self._log(key, obj["metadata"]["uid"], DELETED, facts, facts, _encode(obj))
         return obj
 
-    def _log(self, key: Key, kind: str, facts: Facts, before: Facts | None, body: bytes) -> None:
-        event = LogEvent(self.version, *key, kind, facts, before, body)
+    def _log(self, key: Key, uid: str, kind: str, facts: Facts, before: Facts | None, body: bytes) -> None:
+        event = LogEvent(self.version, *key, uid, kind, facts, before, body)
         self._connection.execute(
-            "INSERT INTO log VALUES (?,?,?,?,?,?,?,?)",
-            (self.version, *key, kind, encode(facts), encode(before) if before else None, body),
+            "INSERT INTO log VALUES (?,?,?,?,?,?,?,?,?)",
+            (self.version, *key, uid, kind, encode(facts), encode(before) if before else None, body),
         )
         self.events.append(event)
