@@ -87,7 +87,8 @@ def _element_key(item: Any, schema: Schema) -> str | None:
     if schema.list_keys and isinstance(item, dict):
         defaults = schema.items.defaults if schema.items else {}
         keys = {key: item.get(key, defaults.get(key)) for key in schema.list_keys}
-        return "k:" + json.dumps({key: value for key, value in keys.items() if value is not None}, sort_keys=True)
+        given = {key: value for key, value in keys.items() if value is not None}
+        return "k:" + json.dumps(given, sort_keys=True, separators=(",", ":"))
     if schema.is_set:
         return "v:" + json.dumps(item)
     return None

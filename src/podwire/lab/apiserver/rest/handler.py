@@ -26,6 +26,7 @@ from podwire.lab.apiserver.rest.path import Target, parse
 from podwire.lab.apiserver.rest.tables import encoded_list, shaped
 from podwire.lab.apiserver.rest.watches import Watch, WatchOptions, default_timeout
 from podwire.lab.apiserver.rest.writes import Request, Writes, outgoing
+from podwire.lab.apiserver.schema.builtin import types
 from podwire.lab.apiserver.storage.hub import Hub
 from podwire.lab.apiserver.storage.store import Store
 from podwire.lab.apiserver.storage.transaction import Record, Transaction
@@ -85,9 +86,10 @@ class Call:
             silent=validation == "Ignore",
         )
 
-    async def body(self) -> Any:
-        """The decoded body, None when it is empty."""
-        return decode_body(await self.http.read(), self.http.headers.get("Content-Type", ""))
+    async def body(self, type_name: str = "") -> Any:
+        """The decoded body, None when it is empty; *type_name* is its type where it is not the resource's."""
+        schema = types()[type_name] if type_name else self.resource.schema
+        return decode_body(await self.http.read(), self.http.headers.get("Content-Type", ""), schema)
 
 
 def json_response(value: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
@@ -154,7 +156,7 @@ class Handler:
         if verb != "create":
             raise errors.method_not_allowed(verb, target.plural)
         self._authorise(user, Attributes(verb, target.group, target.plural), target.plural)
-        body = decode_body(await http.read(), http.headers.get("Content-Type", ""))
+        body = decode_body(await http.read(), http.headers.get("Content-Type", ""), types()[kind])
         return json_response(reviews.review(kind, user, self._services.authenticator, body), 201)
 
     def _authorise(self, user: User, wanted: Attributes, resource: str) -> None:
@@ -266,7 +268,7 @@ class Handler:
 
     async def _change_of(self, call: Call, resource: Resource) -> tuple[Callable[[Object], Any], bool]:
         """The change that a PUT or PATCH asks for, and whether it may create the object."""
-        body = await call.body()
+        body = await call.body("Scale" if resource is subresources.SCALE else "")
         if call.verb == "update":
             if not isinstance(body, dict):
                 raise errors.bad_request("the request must hold a JSON object")
@@ -284,7 +286,7 @@ class Handler:
         return change, media == patch.APPLY_PATCH and not call.target.subresource
 
     async def _delete_options(self, call: Call) -> deletion.DeleteOptions:
-        return deletion.read_options(await call.body(), dict(call.http.query))
+        return deletion.read_options(await call.body("DeleteOptions"), dict(call.http.query))
 
     async def _delete(self, call: Call) -> web.Response:
         services, resource, target = self._services, call.resource, call.target
@@ -344,11 +346,13 @@ class Handler:
                 return await self._scale(call)
             case "binding", "create":
                 return json_response(
-                    await subresources.bind(self._services.writes, call.write(), await call.body()), 201
+                    await subresources.bind(self._services.writes, call.write(), await call.body("Binding")), 201
                 )
             case "eviction", "create":
                 services = self._services
-                answer = await subresources.evict(services.writes, services.registry, call.write(), await call.body())
+                answer = await subresources.evict(
+                    services.writes, services.registry, call.write(), await call.body("Eviction")
+                )
                 return json_response(answer, 201)
         raise errors.method_not_allowed(verb, f"{call.target.plural}/{name}")
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from podwire.lab.apiserver import errors
+from podwire.lab.apiserver.schema import protobuf
+from podwire.lab.apiserver.schema.model import Schema
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -50,15 +52,17 @@ def accepted(header: str) -> Accepted:
     raise errors.not_acceptable(header)
 
 
-def decode_body(body: bytes, content_type: str) -> Any:
-    """A request's body as plain values; an empty body is None. ApiError 400 or 415."""
+def decode_body(body: bytes, content_type: str, schema: Schema) -> Any:
+    """A request's body as plain values, None when it is empty; protobuf needs the *schema*. ApiError 400 or 415."""
     media = content_type.partition(";")[0].strip().lower()
     if not body:
         return None
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body, schema)
     if media.endswith("+yaml") or media in (YAML, "text/yaml", "application/x-yaml"):
         return _yaml(body)
     if media and not media.endswith("json") and media != "application/octet-stream":
-        raise errors.unsupported_media(media, (JSON, YAML))
+        raise errors.unsupported_media(media, (JSON, YAML, protobuf.MEDIA_TYPE))
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:

@@ -10,6 +10,8 @@ OBJECT, ARRAY, STRING, INTEGER, NUMBER, BOOLEAN, ANY = "object", "array", "strin
 INT_OR_STRING = "int-or-string"
 QUANTITY = "quantity"
 TIME = "date-time"
+RAW_JSON = "raw-json"
+"""An object that protobuf carries as JSON text (FieldsV1)."""
 
 
 @dataclass(slots=True)
@@ -47,5 +49,11 @@ class Schema:
     min_items: int | None = None
     max_items: int | None = None
     description: str = ""
+    numbers: dict[int, str] = field(default_factory=dict)
+    """Protobuf field numbers of an object's fields."""
+    pointers: frozenset[str] = frozenset()
+    """Fields that are pointers in Go: only for them does protobuf tell a zero from nothing."""
+    embeds: dict[int, Schema] = field(default_factory=dict)
+    """Protobuf fields whose message's fields are this object's own in JSON."""
     embedded: bool = False
     """An object that is a whole Kubernetes object itself (x-kubernetes-embedded-resource)."""

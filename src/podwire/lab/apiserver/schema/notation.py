@@ -9,10 +9,10 @@
       ports []ContainerPort key=containerPort keys=containerPort,protocol
       resources ResourceRequirements default={}
 
-Field types: ``string int number bool quantity intstr time bytes any object``, ``[]T``, ``map[T]`` and names of types.
-Flags: ``!`` required, ``key=`` the strategic merge key, ``keys=`` the list-map keys of server-side apply (default: the
-merge key), ``set`` a list of unique scalars, ``atomic`` replaced as a whole, and ``enum= min= max= pattern=
-default=``.
+Field types: ``string int number bool quantity intstr time bytes any object raw``, ``[]T``, ``map[T]`` and names of
+types. Flags: ``!`` required, ``key=`` the strategic merge key, ``keys=`` the list-map keys of server-side apply
+(default: the merge key), ``set`` a list of unique scalars, ``atomic`` replaced as a whole, ``#`` the field's number in
+protobuf, and ``enum= min= max= pattern= default=``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from podwire.lab.apiserver.schema.model import (
     NUMBER,
     OBJECT,
     QUANTITY,
+    RAW_JSON,
     STRING,
     TIME,
     Schema,
@@ -66,7 +67,9 @@ class Types:
         for line in text.splitlines():
             if not line.strip():
                 continue
-            if not line.startswith(" "):
+            if line.startswith("  * ") and current is not None:
+                self._embed(current, line.split())
+            elif not line.startswith(" "):
                 current = self._reference(line.strip())
                 current.name = f"{package}.{line.strip()}"
             elif current is not None:
@@ -79,13 +82,21 @@ class Types:
         if text in _SCALARS:
             kind, form = _SCALARS[text]
             return Schema(kind, format=form)
-        if text == "object":
-            return Schema(OBJECT, preserve=True)
+        if text in ("object", "raw"):
+            return Schema(OBJECT, preserve=True, format=RAW_JSON if text == "raw" else "")
         if text.startswith("[]"):
             return Schema(ARRAY, items=self._type(text[2:]))
         if text.startswith("map["):
             return Schema(OBJECT, values=self._type(text[4:-1]))
         return self._reference(text)
+
+    def _embed(self, parent: Schema, words: list[str]) -> None:
+        """``* Type #1``: the fields of *Type*, defined above, are this type's own; protobuf has them in a message below."""
+        inner = self._reference(words[1])
+        parent.properties.update(inner.properties)
+        parent.required += inner.required
+        parent.defaults.update(inner.defaults)
+        parent.embeds[int(words[2][1:])] = inner
 
     def _field(self, parent: Schema, words: list[str]) -> None:
         name, schema = words[0].removesuffix("!"), self._type(words[1])
@@ -93,11 +104,20 @@ class Types:
             parent.required += (name,)
         for flag in words[2:]:
             key, _, value = flag.partition("=")
-            if key == "default":
+            if key.startswith("#"):
+                _number(parent, name, key)
+            elif key == "default":
                 parent.defaults[name] = _literal(value)
             else:
                 _set_flag(schema, key, value)
         parent.properties[name] = schema
+
+
+def _number(parent: Schema, name: str, text: str) -> None:
+    """``#3``: the field's number in protobuf; ``#3*``: of a pointer in Go, where a zero is a value and not absence."""
+    parent.numbers[int(text[1:].rstrip("*"))] = name
+    if text.endswith("*"):
+        parent.pointers |= {name}
 
 
 def _set_flag(schema: Schema, key: str, value: str) -> None:

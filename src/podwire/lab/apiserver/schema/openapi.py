@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from podwire.lab.apiserver.kinds.resource import Resource
-from podwire.lab.apiserver.schema.model import ARRAY, INT_OR_STRING, OBJECT, QUANTITY, Schema
+from podwire.lab.apiserver.schema.model import ARRAY, INT_OR_STRING, OBJECT, QUANTITY, RAW_JSON, Schema
 
 Document = dict[str, Any]
 
@@ -86,7 +86,7 @@ def _describe(schema: Schema, components: dict[str, Document]) -> Document:
         return described | {"x-kubernetes-int-or-string": True, "oneOf": [{"type": "integer"}, {"type": "string"}]}
     if schema.type:
         described["type"] = schema.type
-    if schema.format and schema.format != QUANTITY:
+    if schema.format and schema.format not in (QUANTITY, RAW_JSON):
         described["format"] = schema.format
     if schema.enum:
         described["enum"] = list(schema.enum)

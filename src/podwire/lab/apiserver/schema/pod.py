@@ -6,344 +6,348 @@ TYPES = """
 Pod
   apiVersion string
   kind string
-  metadata ObjectMeta
-  spec! PodSpec
-  status PodStatus
+  metadata ObjectMeta #1
+  spec! PodSpec #2
+  status PodStatus #3
 PodTemplateSpec
-  metadata ObjectMeta
-  spec! PodSpec
+  metadata ObjectMeta #1
+  spec! PodSpec #2
 PodSpec
-  activeDeadlineSeconds int min=1
-  affinity object
-  automountServiceAccountToken bool
-  containers! []Container key=name
-  dnsConfig PodDNSConfig
-  dnsPolicy string enum=ClusterFirst|ClusterFirstWithHostNet|Default|None default=ClusterFirst
-  enableServiceLinks bool default=true
-  ephemeralContainers []object key=name
-  hostAliases []HostAlias key=ip
-  hostIPC bool
-  hostNetwork bool
-  hostPID bool
-  hostUsers bool
-  hostname string
-  hostnameOverride string
-  imagePullSecrets []LocalObjectReference key=name
-  initContainers []Container key=name
-  nodeName string
-  nodeSelector map[string] atomic
-  os PodOS
-  overhead map[quantity]
-  preemptionPolicy string enum=PreemptLowerPriority|Never
-  priority int
-  priorityClassName string
-  readinessGates []PodReadinessGate
-  resourceClaims []object key=name
-  resources ResourceRequirements
-  restartPolicy string enum=Always|OnFailure|Never default=Always
-  runtimeClassName string
-  schedulerName string default=default-scheduler
-  schedulingGates []PodSchedulingGate key=name
-  securityContext PodSecurityContext default={}
-  serviceAccount string
-  serviceAccountName string
-  setHostnameAsFQDN bool
-  shareProcessNamespace bool
-  subdomain string
-  terminationGracePeriodSeconds int min=0 default=30
-  tolerations []Toleration
-  topologySpreadConstraints []TopologySpreadConstraint key=topologyKey keys=topologyKey,whenUnsatisfiable
-  volumes []Volume key=name
+  activeDeadlineSeconds int min=1 #5*
+  affinity object #18*
+  automountServiceAccountToken bool #21*
+  containers! []Container key=name #2
+  dnsConfig PodDNSConfig #26*
+  dnsPolicy string enum=ClusterFirst|ClusterFirstWithHostNet|Default|None default=ClusterFirst #6
+  enableServiceLinks bool default=true #30*
+  ephemeralContainers []object key=name #34
+  hostAliases []HostAlias key=ip #23
+  hostIPC bool #13
+  hostNetwork bool #11
+  hostPID bool #12
+  hostUsers bool #37*
+  hostname string #16
+  hostnameOverride string #41*
+  imagePullSecrets []LocalObjectReference key=name #15
+  initContainers []Container key=name #20
+  nodeName string #10
+  nodeSelector map[string] atomic #7
+  os PodOS #36*
+  overhead map[quantity] #32
+  preemptionPolicy string enum=PreemptLowerPriority|Never #31*
+  priority int #25*
+  priorityClassName string #24
+  readinessGates []PodReadinessGate #28
+  resourceClaims []object key=name #39
+  resources ResourceRequirements #40*
+  restartPolicy string enum=Always|OnFailure|Never default=Always #3
+  runtimeClassName string #29*
+  schedulerName string default=default-scheduler #19
+  schedulingGates []PodSchedulingGate key=name #38
+  securityContext PodSecurityContext default={} #14*
+  serviceAccount string #9
+  serviceAccountName string #8
+  setHostnameAsFQDN bool #35*
+  shareProcessNamespace bool #27*
+  subdomain string #17
+  terminationGracePeriodSeconds int min=0 default=30 #4*
+  tolerations []Toleration #22
+  topologySpreadConstraints []TopologySpreadConstraint key=topologyKey keys=topologyKey,whenUnsatisfiable #33
+  volumes []Volume key=name #1
 PodOS
-  name! string enum=linux|windows
+  name! string enum=linux|windows #1
 PodReadinessGate
-  conditionType! string
+  conditionType! string #1
 PodSchedulingGate
-  name! string
+  name! string #1
 LocalObjectReference
-  name string
+  name string #1
 HostAlias
-  ip! string
-  hostnames []string
+  ip! string #1
+  hostnames []string #2
 PodDNSConfigOption
-  name string
-  value string
+  name string #1
+  value string #2*
 PodDNSConfig
-  nameservers []string
-  searches []string
-  options []PodDNSConfigOption
+  nameservers []string #1
+  searches []string #2
+  options []PodDNSConfigOption #3
 Toleration
-  key string
-  operator string enum=Exists|Equal
-  value string
-  effect string enum=NoSchedule|PreferNoSchedule|NoExecute
-  tolerationSeconds int
+  key string #1
+  operator string enum=Exists|Equal #2
+  value string #3
+  effect string enum=NoSchedule|PreferNoSchedule|NoExecute #4
+  tolerationSeconds int #5*
 TopologySpreadConstraint
-  maxSkew! int min=1
-  topologyKey! string
-  whenUnsatisfiable! string enum=DoNotSchedule|ScheduleAnyway
-  labelSelector LabelSelector
-  matchLabelKeys []string
-  minDomains int
-  nodeAffinityPolicy string
-  nodeTaintsPolicy string
+  maxSkew! int min=1 #1
+  topologyKey! string #2
+  whenUnsatisfiable! string enum=DoNotSchedule|ScheduleAnyway #3
+  labelSelector LabelSelector #4*
+  matchLabelKeys []string #8
+  minDomains int #5*
+  nodeAffinityPolicy string #6*
+  nodeTaintsPolicy string #7*
 Sysctl
-  name! string
-  value string
+  name! string #1
+  value string #2
 SELinuxOptions
-  level string
-  role string
-  type string
-  user string
+  level string #4
+  role string #2
+  type string #3
+  user string #1
 SeccompProfile
-  type! string enum=Localhost|RuntimeDefault|Unconfined
-  localhostProfile string
+  type! string enum=Localhost|RuntimeDefault|Unconfined #1
+  localhostProfile string #2*
 AppArmorProfile
-  type! string enum=Localhost|RuntimeDefault|Unconfined
-  localhostProfile string
+  type! string enum=Localhost|RuntimeDefault|Unconfined #1
+  localhostProfile string #2*
 PodSecurityContext
-  appArmorProfile AppArmorProfile
-  fsGroup int
-  fsGroupChangePolicy string
-  runAsGroup int
-  runAsNonRoot bool
-  runAsUser int
-  seLinuxChangePolicy string
-  seLinuxOptions SELinuxOptions
-  seccompProfile SeccompProfile
-  supplementalGroups []int
-  supplementalGroupsPolicy string
-  sysctls []Sysctl
-  windowsOptions object
+  appArmorProfile AppArmorProfile #11*
+  fsGroup int #5*
+  fsGroupChangePolicy string #9*
+  runAsGroup int #6*
+  runAsNonRoot bool #3*
+  runAsUser int #2*
+  seLinuxChangePolicy string #13*
+  seLinuxOptions SELinuxOptions #1*
+  seccompProfile SeccompProfile #10*
+  supplementalGroups []int #4
+  supplementalGroupsPolicy string #12*
+  sysctls []Sysctl #7
+  windowsOptions object #8*
 Capabilities
-  add []string
-  drop []string
+  add []string #1
+  drop []string #2
 SecurityContext
-  allowPrivilegeEscalation bool
-  appArmorProfile AppArmorProfile
-  capabilities Capabilities
-  privileged bool
-  procMount string
-  readOnlyRootFilesystem bool
-  runAsGroup int
-  runAsNonRoot bool
-  runAsUser int
-  seLinuxOptions SELinuxOptions
-  seccompProfile SeccompProfile
-  windowsOptions object
+  allowPrivilegeEscalation bool #7*
+  appArmorProfile AppArmorProfile #12*
+  capabilities Capabilities #1*
+  privileged bool #2*
+  procMount string #9*
+  readOnlyRootFilesystem bool #6*
+  runAsGroup int #8*
+  runAsNonRoot bool #5*
+  runAsUser int #4*
+  seLinuxOptions SELinuxOptions #3*
+  seccompProfile SeccompProfile #11*
+  windowsOptions object #10*
 ContainerPort
-  containerPort! int min=1 max=65535
-  hostIP string
-  hostPort int min=0 max=65535
-  name string
-  protocol string enum=TCP|UDP|SCTP default=TCP
+  containerPort! int min=1 max=65535 #3
+  hostIP string #5
+  hostPort int min=0 max=65535 #2
+  name string #1
+  protocol string enum=TCP|UDP|SCTP default=TCP #4
 ObjectFieldSelector
-  apiVersion string default="v1"
-  fieldPath! string
+  apiVersion string default="v1" #1
+  fieldPath! string #2
 ResourceFieldSelector
-  containerName string
-  divisor quantity
-  resource! string
+  containerName string #1
+  divisor quantity #3
+  resource! string #2
 KeySelector
-  key! string
-  name string
-  optional bool
+  * LocalObjectReference #1
+  key! string #2
+  optional bool #3*
 EnvVarSource
-  configMapKeyRef KeySelector
-  fieldRef ObjectFieldSelector
-  fileKeyRef object
-  resourceFieldRef ResourceFieldSelector
-  secretKeyRef KeySelector
+  configMapKeyRef KeySelector #3*
+  fieldRef ObjectFieldSelector #1*
+  fileKeyRef object #5*
+  resourceFieldRef ResourceFieldSelector #2*
+  secretKeyRef KeySelector #4*
 EnvVar
-  name! string
-  value string
-  valueFrom EnvVarSource
+  name! string #1
+  value string #2
+  valueFrom EnvVarSource #3*
 EnvSourceReference
-  name string
-  optional bool
+  * LocalObjectReference #1
+  optional bool #2*
 EnvFromSource
-  configMapRef EnvSourceReference
-  prefix string
-  secretRef EnvSourceReference
+  configMapRef EnvSourceReference #2*
+  prefix string #1
+  secretRef EnvSourceReference #3*
 ExecAction
-  command []string
+  command []string #1
 HTTPHeader
-  name! string
-  value string
+  name! string #1
+  value string #2
 HTTPGetAction
-  host string
-  httpHeaders []HTTPHeader
-  path string default="/"
-  port! intstr
-  scheme string enum=HTTP|HTTPS default=HTTP
+  host string #3
+  httpHeaders []HTTPHeader #5
+  path string default="/" #1
+  port! intstr #2
+  scheme string enum=HTTP|HTTPS default=HTTP #4
 TCPSocketAction
-  host string
-  port! intstr
+  host string #2
+  port! intstr #1
 GRPCAction
-  port! int min=1 max=65535
-  service string default=""
+  port! int min=1 max=65535 #1
+  service string default="" #2*
 SleepAction
-  seconds! int
+  seconds! int #1
 LifecycleHandler
-  exec ExecAction
-  httpGet HTTPGetAction
-  sleep SleepAction
-  tcpSocket TCPSocketAction
+  exec ExecAction #1*
+  httpGet HTTPGetAction #2*
+  sleep SleepAction #4*
+  tcpSocket TCPSocketAction #3*
 Lifecycle
-  postStart LifecycleHandler
-  preStop LifecycleHandler
-  stopSignal string
+  postStart LifecycleHandler #1*
+  preStop LifecycleHandler #2*
+  stopSignal string #3*
+ProbeHandler
+  exec ExecAction #1*
+  grpc GRPCAction #4*
+  httpGet HTTPGetAction #2*
+  tcpSocket TCPSocketAction #3*
 Probe
-  exec ExecAction
-  failureThreshold int min=1 default=3
-  grpc GRPCAction
-  httpGet HTTPGetAction
-  initialDelaySeconds int min=0
-  periodSeconds int min=1 default=10
-  successThreshold int min=1 default=1
-  tcpSocket TCPSocketAction
-  terminationGracePeriodSeconds int
-  timeoutSeconds int min=1 default=1
+  * ProbeHandler #1
+  failureThreshold int min=1 default=3 #6
+  initialDelaySeconds int min=0 #2
+  periodSeconds int min=1 default=10 #4
+  successThreshold int min=1 default=1 #5
+  terminationGracePeriodSeconds int #7*
+  timeoutSeconds int min=1 default=1 #3
 ResourceRequirements
-  claims []object key=name
-  limits map[quantity]
-  requests map[quantity]
+  claims []object key=name #3
+  limits map[quantity] #1
+  requests map[quantity] #2
 VolumeMount
-  mountPath! string
-  mountPropagation string
-  name! string
-  readOnly bool
-  recursiveReadOnly string
-  subPath string
-  subPathExpr string
+  mountPath! string #3
+  mountPropagation string #5*
+  name! string #1
+  readOnly bool #2
+  recursiveReadOnly string #7*
+  subPath string #4
+  subPathExpr string #6
 VolumeDevice
-  devicePath! string
-  name! string
+  devicePath! string #2
+  name! string #1
 Container
-  args []string
-  command []string
-  env []EnvVar key=name
-  envFrom []EnvFromSource
-  image string
-  imagePullPolicy string enum=Always|IfNotPresent|Never
-  lifecycle Lifecycle
-  livenessProbe Probe
-  name! string
-  ports []ContainerPort key=containerPort keys=containerPort,protocol
-  readinessProbe Probe
-  resizePolicy []object
-  resources ResourceRequirements default={}
-  restartPolicy string
-  restartPolicyRules []object
-  securityContext SecurityContext
-  startupProbe Probe
-  stdin bool
-  stdinOnce bool
-  terminationMessagePath string default=/dev/termination-log
-  terminationMessagePolicy string enum=File|FallbackToLogsOnError default=File
-  tty bool
-  volumeDevices []VolumeDevice key=devicePath
-  volumeMounts []VolumeMount key=mountPath
-  workingDir string
+  args []string #4
+  command []string #3
+  env []EnvVar key=name #7
+  envFrom []EnvFromSource #19
+  image string #2
+  imagePullPolicy string enum=Always|IfNotPresent|Never #14
+  lifecycle Lifecycle #12*
+  livenessProbe Probe #10*
+  name! string #1
+  ports []ContainerPort key=containerPort keys=containerPort,protocol #6
+  readinessProbe Probe #11*
+  resizePolicy []object #23
+  resources ResourceRequirements default={} #8
+  restartPolicy string #24*
+  restartPolicyRules []object #25
+  securityContext SecurityContext #15*
+  startupProbe Probe #22*
+  stdin bool #16
+  stdinOnce bool #17
+  terminationMessagePath string default=/dev/termination-log #13
+  terminationMessagePolicy string enum=File|FallbackToLogsOnError default=File #20
+  tty bool #18
+  volumeDevices []VolumeDevice key=devicePath #21
+  volumeMounts []VolumeMount key=mountPath #9
+  workingDir string #5
 KeyToPath
-  key! string
-  mode int
-  path! string
+  key! string #1
+  mode int #3*
+  path! string #2
 ConfigMapVolumeSource
-  defaultMode int default=420
-  items []KeyToPath
-  name string
-  optional bool
+  * LocalObjectReference #1
+  defaultMode int default=420 #3*
+  items []KeyToPath #2
+  optional bool #4*
 SecretVolumeSource
-  defaultMode int default=420
-  items []KeyToPath
-  optional bool
-  secretName string
+  defaultMode int default=420 #3*
+  items []KeyToPath #2
+  optional bool #4*
+  secretName string #1
 EmptyDirVolumeSource
-  medium string
-  sizeLimit quantity
+  medium string #1
+  sizeLimit quantity #2*
 HostPathVolumeSource
-  path! string
-  type string default=""
+  path! string #1
+  type string default="" #2*
 DownwardAPIVolumeSource
-  defaultMode int default=420
-  items []object
+  defaultMode int default=420 #2*
+  items []object #1
 ProjectedVolumeSource
-  defaultMode int default=420
-  sources []object
+  defaultMode int default=420 #2*
+  sources []object #1
+VolumeSource
+  configMap ConfigMapVolumeSource #19*
+  csi object #28*
+  downwardAPI DownwardAPIVolumeSource #16*
+  emptyDir EmptyDirVolumeSource #2*
+  ephemeral object #29*
+  hostPath HostPathVolumeSource #1*
+  image object #30*
+  nfs object #7*
+  persistentVolumeClaim object #10*
+  projected ProjectedVolumeSource #26*
+  secret SecretVolumeSource #6*
 Volume
-  configMap ConfigMapVolumeSource
-  csi object
-  downwardAPI DownwardAPIVolumeSource
-  emptyDir EmptyDirVolumeSource
-  ephemeral object
-  hostPath HostPathVolumeSource
-  image object
-  name! string
-  nfs object
-  persistentVolumeClaim object
-  projected ProjectedVolumeSource
-  secret SecretVolumeSource
+  * VolumeSource #2
+  name! string #1
 PodIP
-  ip! string
+  ip! string #1
 PodCondition
-  type! string
-  status! string enum=True|False|Unknown
-  lastProbeTime time
-  lastTransitionTime time
-  message string
-  observedGeneration int
-  reason string
+  type! string #1
+  status! string enum=True|False|Unknown #2
+  lastProbeTime time #3
+  lastTransitionTime time #4
+  message string #6
+  observedGeneration int #7
+  reason string #5
 ContainerStateWaiting
-  message string
-  reason string
+  message string #2
+  reason string #1
 ContainerStateRunning
-  startedAt time
+  startedAt time #1
 ContainerStateTerminated
-  containerID string
-  exitCode! int
-  finishedAt time
-  message string
-  reason string
-  signal int
-  startedAt time
+  containerID string #7
+  exitCode! int #1
+  finishedAt time #6
+  message string #4
+  reason string #3
+  signal int #2
+  startedAt time #5
 ContainerState
-  running ContainerStateRunning
-  terminated ContainerStateTerminated
-  waiting ContainerStateWaiting
+  running ContainerStateRunning #2*
+  terminated ContainerStateTerminated #3*
+  waiting ContainerStateWaiting #1*
 ContainerStatus
-  allocatedResources map[quantity]
-  allocatedResourcesStatus []object
-  containerID string
-  image string
-  imageID string
-  lastState ContainerState
-  name! string
-  ready bool
-  resources ResourceRequirements
-  restartCount int
-  started bool
-  state ContainerState
-  stopSignal string
-  user object
-  volumeMounts []object
+  allocatedResources map[quantity] #10
+  allocatedResourcesStatus []object #14
+  containerID string #8
+  image string #6
+  imageID string #7
+  lastState ContainerState #3
+  name! string #1
+  ready bool #4
+  resources ResourceRequirements #11*
+  restartCount int #5
+  started bool #9*
+  state ContainerState #2
+  stopSignal string #15*
+  user object #13*
+  volumeMounts []object #12
 PodStatus
-  conditions []PodCondition key=type
-  containerStatuses []ContainerStatus
-  ephemeralContainerStatuses []ContainerStatus
-  extendedResourceClaimStatus object
-  hostIP string
-  hostIPs []PodIP atomic
-  initContainerStatuses []ContainerStatus
-  message string
-  nominatedNodeName string
-  observedGeneration int
-  phase string enum=Pending|Running|Succeeded|Failed|Unknown
-  podIP string
-  podIPs []PodIP key=ip
-  qosClass string
-  reason string
-  resize string
-  resourceClaimStatuses []object key=name
-  startTime time
+  conditions []PodCondition key=type #2
+  containerStatuses []ContainerStatus #8
+  ephemeralContainerStatuses []ContainerStatus #13
+  extendedResourceClaimStatus object #18*
+  hostIP string #5
+  hostIPs []PodIP atomic #16
+  initContainerStatuses []ContainerStatus #10
+  message string #3
+  nominatedNodeName string #11
+  observedGeneration int #17
+  phase string enum=Pending|Running|Succeeded|Failed|Unknown #1
+  podIP string #6
+  podIPs []PodIP key=ip #12
+  qosClass string #9
+  reason string #4
+  resize string #14
+  resourceClaimStatuses []object key=name #15
+  startTime time #7*
 """

@@ -14,6 +14,14 @@ from podwire.lab.apiserver.schema.model import ANY, INT_OR_STRING, OBJECT, Schem
 
 _TYPES = frozenset(("object", "array", "string", "integer", "number", "boolean"))
 _UNSUPPORTED = ("allOf", "anyOf", "oneOf", "not")
+_NUMBER = (int, float)
+_KEYWORDS: dict[str, type | tuple[type, ...]] = {
+    "type": str, "format": str, "description": str, "pattern": str, "nullable": bool,
+    "enum": list, "required": list, "properties": dict,
+    "minimum": _NUMBER, "maximum": _NUMBER,
+    "minLength": int, "maxLength": int, "minItems": int, "maxItems": int,
+    "x-kubernetes-list-map-keys": list, "x-kubernetes-list-type": str,
+}  # fmt: skip
 _IGNORED_WITH_INT_OR_STRING = frozenset(("anyOf", "allOf"))
 
 
@@ -32,6 +40,13 @@ def _read(document: Any, causes: list[Cause], path: str) -> Schema:
     if not isinstance(document, dict):
         causes.append(errors.invalid(path, type(document).__name__, "must be an object"))
         return Schema(ANY, preserve=True)
+    for keyword, expected in _KEYWORDS.items():
+        if keyword in document and (
+            not isinstance(document[keyword], expected)
+            or (isinstance(document[keyword], bool) and expected is not bool)
+        ):
+            causes.append(errors.invalid(f"{path}.{keyword}", document[keyword], "is of the wrong type"))
+            return Schema(ANY, preserve=True)
     int_or_string = document.get("x-kubernetes-int-or-string") is True
     preserve = document.get("x-kubernetes-preserve-unknown-fields") is True
     kind = document.get("type", "")
@@ -81,11 +96,7 @@ def _pattern(document: dict[str, Any], causes: list[Cause], path: str) -> str:
 
 
 def _read_object(document: dict[str, Any], schema: Schema, causes: list[Cause], path: str) -> None:
-    properties = document.get("properties") or {}
-    if not isinstance(properties, dict):
-        causes.append(errors.invalid(f"{path}.properties", type(properties).__name__, "must be an object"))
-        return
-    for name, child in properties.items():
+    for name, child in (document.get("properties") or {}).items():
         schema.properties[name] = _read(child, causes, f"{path}.properties[{name}]")
         if isinstance(child, dict) and "default" in child:
             schema.defaults[name] = child["default"]
