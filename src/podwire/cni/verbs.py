@@ -71,9 +71,9 @@ class Verbs:
             answer = Answer(body=await self._carry_out(request, raw, netns))
         except PodwireError as error:
             answer = _refusal(codes.as_cni_error(error), raw)
-            _LOG.warning("%s %s: %s", command, raw.env.get("CNI_CONTAINERID", ""), error)
+            _LOG.warning("%s %s: %s", *map(_printable, (command, raw.env.get("CNI_CONTAINERID", ""), error)))
         except Exception as error:
-            _LOG.exception("%s %s failed", command, raw.env.get("CNI_CONTAINERID", ""))
+            _LOG.exception("%s %s failed", _printable(command), _printable(raw.env.get("CNI_CONTAINERID", "")))
             message = f"internal error in podwire's agent: {type(error).__name__}"
             answer = _refusal(
                 CniError(codes.INTERNAL, message, "the agent's log has the details; please report it"), raw
@@ -103,6 +103,12 @@ class Verbs:
             case StatusRequest():
                 attachments.status(request)
         return b""
+
+
+def _printable(value: object) -> str:
+    """Text from a stranger for the log: undecodable bytes and control characters escaped, and not endless."""
+    text = str(value)[:300]
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
 
 
 def _result(request: AddRequest, attachment: Attachment, version: str) -> bytes:
