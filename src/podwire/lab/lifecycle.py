@@ -22,12 +22,9 @@ from podwire.lab.processes import ProcessId
 from podwire.lab.programs import HostPlan, Programs
 from podwire.lab.sandbox import syscalls
 from podwire.lab.sandbox.host import Sandbox
-from podwire.lab.spec import LabSpec, NodeRecord
+from podwire.lab.spec import API_PORT, LabSpec, NodeRecord
 from podwire.lab.state import LabDirectory, Record
 from podwire.model.errors import LabError
-
-API_PORT = 6443
-"""TCP port of the API server on the fabric; on the machine's loopback it is any that is free."""
 
 STOP_GRACE = 3.0
 """Seconds that an init gets to stop its services before it is killed and takes them along."""

@@ -16,6 +16,9 @@ DEFAULT_UNDERLAY = ("10.89.0.0/16",)
 WORLD_NETWORKS = (ipaddress.ip_network("198.51.100.0/24"), ipaddress.ip_network("2001:db8:100::/64"))
 """Where the world lives: documentation ranges (RFC 5737, RFC 3849), one per IP version."""
 
+API_PORT = 6443
+"""TCP port of the API server on the fabric; on the machine's loopback it is any that is free."""
+
 MAX_SEGMENTS = 100
 MAX_NODES = 1000
 SEGMENT_PREFIX = {4: 24, 6: 64}
