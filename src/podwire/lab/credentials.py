@@ -40,7 +40,8 @@ def node_kubeconfig(lab: Lab, node: NodeRecord) -> bytes:
 def serving(lab: Lab, node: NodeRecord) -> tuple[bytes, bytes]:
     """Certificate and key with which the node's kubelet serves, PEM."""
     made = _node(lab, node)
-    assert made.certificate is not None and made.key is not None
+    assert made.certificate is not None
+    assert made.key is not None
     return made.certificate.read_bytes(), made.key.read_bytes()
 
 
