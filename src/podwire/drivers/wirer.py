@@ -93,7 +93,11 @@ class VethWirer:
                 pod_index = next(self._indexes)
                 continue
             # A leftover that cannot be found was deleted by the reaper this very moment: that deserves one more try.
-            if first.errno == errno.EEXIST and (self._remove_leftover(sock, wiring.host_ifname) or attempt == 0):
+            if first.errno == errno.EEXIST and (
+                self._remove_leftover(sock, wiring.host_ifname)
+                or self._remove_dying(sock, netns, wiring.ifname)
+                or attempt == 0
+            ):
                 continue
             raise self._no_pair(wiring, first)
         raise KernelError(f"create {wiring.host_ifname}", errno.EBUSY, "others keep taking its name or index")
@@ -135,6 +139,26 @@ class VethWirer:
         if message is None or not name.startswith(LINK_PREFIX):
             return False
         return not [r for r in sock.execute((link.delete(link.decode(message).index),)) if r.errno != errno.ENODEV]
+
+    def _remove_dying(self, sock: NetlinkSocket, pod: int, ifname: str) -> bool:
+        """Delete the pair of an attachment that was detached from this very namespace, if the reaper has yet to come.
+
+        Runtimes make a namespace for each sandbox, but callers such as cnitool use one again at once.
+        """
+        with netns.entered(pod):
+            inside = NetlinkSocket()
+        with inside:
+            message = inside.get(link.get(ifname), f"look for {ifname} in the pod")
+        if message is None:
+            return True
+        pair = link.decode(message)
+        outer = sock.get(link.get_index(pair.peer), f"look for the other end of {ifname}") if pair.peer else None
+        if outer is None:
+            return False
+        host = link.decode(outer)
+        if host.group != REAPER_GROUP or host.peer != pair.index or not host.name.startswith(LINK_PREFIX):
+            return False
+        return not [r for r in sock.execute((link.delete(host.index),)) if r.errno != errno.ENODEV]
 
     def _no_pair(self, wiring: PodWiring, refusal: Refusal) -> KernelError:
         if refusal.errno == errno.EEXIST:
