@@ -108,7 +108,9 @@ class Verbs:
 def _printable(value: object) -> str:
     """Text from a stranger for the log: undecodable bytes and control characters escaped, and not endless."""
     text = str(value)[:300]
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
 
 
 def _result(request: AddRequest, attachment: Attachment, version: str) -> bytes:

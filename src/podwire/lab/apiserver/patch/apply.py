@@ -46,6 +46,8 @@ def server_side_apply(
     meta = wanted.get("f:metadata", {})
     for name in _SERVER_OWNED:
         meta.pop(f"f:{name}", None)
+    if not meta:
+        wanted.pop("f:metadata", None)
     entries: list[dict[str, Any]] = copy.deepcopy((live or {}).get("metadata", {}).get("managedFields") or [])
     others = [entry for entry in entries if entry.get("operation") == "Apply" and entry.get("manager") != manager]
     mine: dict[str, Any] = next(
@@ -154,7 +156,7 @@ def _contested(
             where = f"{path}.{name[2:]}" if name.startswith("f:") else f"{path}[{name[2:]}]"
             if below and theirs[name]:
                 walk(mine, given, below, theirs[name], part, where, owner)
-            elif mine != given:
+            elif mine != given and not (isinstance(given, dict) and isinstance(mine, dict) and not part.atomic):
                 found.append((owner, where))
 
     for entry in others:

@@ -57,6 +57,10 @@ class Types:
     def __getitem__(self, name: str) -> Schema:
         return self._named[name]
 
+    def named(self) -> dict[str, Schema]:
+        """All types by name."""
+        return dict(self._named)
+
     def undefined(self) -> list[str]:
         """Names that are referred to and were never given a field: mistakes in the notation, which a test looks for."""
         return sorted(name for name, schema in self._named.items() if not schema.properties)
