@@ -189,6 +189,10 @@ async def serving(api: ApiDouble, directory: Path) -> AsyncIterator[str]:
         yield str(kubeconfig)
     finally:
         await runner.cleanup()
+        for process in api.probes:  # a handler that was cancelled twice has not waited for its own
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from podwire.verify import payload
 from podwire.verify.probe.sockets import family_of, never_fragment, receive
 
 _KEPT = 200_000
+_PATIENCE = 0.5
 """Sightings kept; about what a sample of a 200-node cluster makes at one probe, times ten."""
 _PATIENCE = 5.0
 """Seconds that a TCP connection may stay silent before it is dropped."""
@@ -27,7 +28,7 @@ class Sightings:
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def add(self, nonce: str, seen: payload.Seen, length: int, whole: bool) -> None:
         with self._lock:
@@ -35,9 +36,13 @@ class Sightings:
             self._seen[nonce] = entry
             while len(self._seen) > _KEPT:
                 self._seen.popitem(last=False)
+            self._lock.notify_all()
 
-    def of(self, nonces: list[str]) -> dict[str, dict[str, Any]]:
+    def of(self, nonces: list[str], patience: float = _PATIENCE) -> dict[str, dict[str, Any]]:
+        """What was seen of *nonces*. The kernel answers an echo before the listener has noted it: what is missing gets
+        *patience* seconds to appear."""
         with self._lock:
+            self._lock.wait_for(lambda: all(nonce in self._seen for nonce in nonces), patience)
             return {nonce: self._seen[nonce] for nonce in nonces if nonce in self._seen}
 
 
