@@ -73,6 +73,7 @@ class ApiServer:
         self.hub = Hub()
         self.registry: Registry = registry()
         self._tasks: list[asyncio.Task[None]] = []
+        self._ends = contextlib.AsyncExitStack()
 
     @property
     def urls(self) -> list[str]:
@@ -86,27 +87,35 @@ class ApiServer:
     async def __aenter__(self) -> ApiServer:
         if not self._sockets:
             raise LabError("the API server has no socket to listen on", remedy="give it --listen or --listen-fd")
+        try:
+            await self._start()
+        except BaseException:
+            await self._ends.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.hub.close()
+        await self._ends.aclose()
+
+    async def _start(self) -> None:
+        """Bring the parts up, each with its end pushed before the next begins."""
+        for listener in self._sockets:
+            self._ends.callback(listener.close)
         context = self._tls()
         self.store = Store(self._directory / "state.db", self.hub.publish, log_limit=self._log_limit)
+        self._ends.push_async_callback(self.store.close)
         self.hub.version = self.store.version
         self._writes = Writes(self.store, self._settings, self._clock)
         self._kubelets = KubeletProxy(
             self.store, KubeletFiles(self._directory / "ca.crt", self._directory / "kubelet.token")
         )
+        self._ends.push_async_callback(self._kubelets.close)
         await self._load_definitions()
+        self._ends.push_async_callback(self._stop_controllers)
         await self._start_controllers()
         await self._make_namespaces()
         await self._serve(context)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.hub.close()
-        await self._runner.cleanup()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._kubelets.close()
-        await self.store.close()
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -150,6 +159,11 @@ class ApiServer:
         )
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
+    async def _stop_controllers(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _make_namespaces(self) -> None:
         resource = self.registry.find("", "v1", "namespaces")
         if resource is None:
@@ -169,11 +183,10 @@ class ApiServer:
             clock=self._clock,
         )
         application = web.Application(client_max_size=BODY_LIMIT)
-        application.router.add_route("*", "/{path:.*}", Handler(services))
+        application.router.add_route("*", "/{path:.*}", Handler(services).handle)
         # Without handler_cancellation a watch whose client went away would wait for its next event for ever.
-        self._runner = web.AppRunner(
-            application, handler_cancellation=True, access_log=None, shutdown_timeout=_STOP_SECONDS
-        )
-        await self._runner.setup()
+        runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=_STOP_SECONDS)
+        await runner.setup()
+        self._ends.push_async_callback(runner.cleanup)
         for listener in self._sockets:
-            await web.SockSite(self._runner, listener, ssl_context=context).start()
+            await web.SockSite(runner, listener, ssl_context=context).start()

@@ -49,12 +49,13 @@ class Tap:
         if self._pairs and hosts and ports:
             self._captures.append(Capture(ports=ports, snap_length=_SNAP))
         self._open = True
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._follower = threading.Thread(target=self._follow, daemon=True)
+        self._follower.start()
 
     def _follow(self) -> None:
         """Keep the kernel's buffers from running over."""
         while self._open:
-            ready, _, _ = select.select(self._captures, [], [], 0.2)
+            ready, _, _ = select.select(self._captures, [], [], 0.05)
             if ready:
                 self._drain()
 
@@ -123,8 +124,9 @@ class Tap:
 
     def close(self) -> None:
         """Stop, and forget everything."""
+        self._open = False
+        self._follower.join()  # it selects on the descriptors, which must not be closed under it
         with self._lock:
-            self._open = False
             for capture in self._captures:
                 capture.close()
             self._kept.clear()

@@ -109,7 +109,7 @@ class Handler:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def __call__(self, http: web.Request) -> web.StreamResponse:
+    async def handle(self, http: web.Request) -> web.StreamResponse:
         """Answer; every error becomes a ``metav1.Status``."""
         try:
             return await self._answer(http)
