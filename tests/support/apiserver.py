@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterable
@@ -59,7 +60,7 @@ class Api:
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         query = {key: str(value) for key, value in options.items()}
         async with self._session.request(method, self.url + path, data=data, headers=headers, params=query) as response:
             text = await response.text()

@@ -108,6 +108,11 @@ def _taken(others: list[dict[str, str]], field: str) -> set[str]:
 def _cluster_ips(spec: Object, taken: set[str], context: Context, name: str) -> None:
     asked = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
     networks = context.settings.service_cidrs
+    if asked and spec.get("clusterIP", asked[0]) != asked[0]:
+        cause = invalid(
+            "spec.clusterIP", spec["clusterIP"], "must be the first of clusterIPs, and may not change once set"
+        )
+        raise errors.invalid_object("Service", "services", name, [cause])
     if not asked:
         families = spec.get("ipFamilies") or [f"IPv{networks[0].version}"]
         chosen = [network for family in families for network in networks if family == f"IPv{network.version}"]
