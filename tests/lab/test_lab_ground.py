@@ -201,9 +201,10 @@ def test_a_reboot_keeps_identity_and_disk_and_forgets_the_rest(lab: Lab, program
     node.run(["sh", "-c", "echo kept > /var/lib/kept; echo lost > /run/lost"])
     node.run(["ip", "link", "add", "pwtest", "type", "bridge"])
     identity = node.run(["cat", "/sys/class/net/eth0/address"]).stdout
-    before = node.pid
+    before, boot = node.pid, node.boot_id
+    assert node.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip() == boot
     nodes.reboot(lab.name, "node2", programs, hard=True)
-    assert node.pid != before
+    assert node.pid != before and node.boot_id != boot
     assert node.run(["cat", "/sys/class/net/eth0/address"]).stdout == identity
     assert node.run(["cat", "/var/lib/kept"]).stdout == "kept\n"
     assert node.run(["cat", "/run/lost"], check=False).returncode

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from podwire.cluster.client import Client
+from podwire.lab import kubernetes
 from podwire.lab.commands import COMMANDS, common, kinds, lab, objects
 from podwire.lab.commands.objects import _pairs, render_table
 from podwire.lab.status import ready_condition
@@ -148,3 +149,20 @@ def test_colour_needs_a_terminal_and_consent(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_readiness_is_the_ready_conditions(conditions: list[dict[str, str]], meant: tuple[str, str]) -> None:
     assert ready_condition({"status": {"conditions": conditions}}) == meant
+
+
+@pytest.mark.parametrize(
+    ("node", "says"),
+    [
+        (None, "has not registered"),
+        ({"status": {"conditions": [{"type": "Ready", "status": "False", "message": "no CNI"}]}}, "NotReady (no CNI)"),
+        (
+            {"status": {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": "before"}}},
+            "has not reported since it booted",
+        ),
+    ],
+)
+def test_a_node_is_waited_for_until_its_present_boot_is_ready(node: dict[str, Any] | None, says: str) -> None:
+    assert says in kubernetes._missing("node1", node, "now")
+    fine = {"status": {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": "now"}}}
+    assert kubernetes._missing("node1", fine, "now") == ""

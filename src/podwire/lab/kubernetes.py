@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -107,14 +108,14 @@ class Kubernetes:
         wait(lab, [lab.control], ready, timeout)
 
     def wait_nodes(self, lab: Lab, nodes: Sequence[str], timeout: float) -> None:
-        """Until all *nodes* have the condition Ready."""
+        """Until all *nodes* have the condition Ready, said by the kubelet of their present boot."""
+
+        boots = {name: lab.node(name).boot_id for name in nodes}
 
         async def ready(client: Client) -> str:
             objects = {item["metadata"]["name"]: item for item in (await client.list(NODES)).items}
-            missing = [f"{name} has not registered" for name in nodes if name not in objects]
-            states = {name: ready_condition(objects[name]) for name in nodes if name in objects}
-            late = [f"{name} is {state} ({why})" for name, (state, why) in states.items() if state != "Ready"]
-            return "; ".join((missing + late)[:3])
+            late = (_missing(name, objects.get(name), boot) for name, boot in boots.items())
+            return "; ".join([text for text in late if text][:3])
 
         wait(lab, [lab.control, *(lab.node(name) for name in nodes)], ready, timeout)
 
@@ -130,6 +131,17 @@ class Kubernetes:
 
         credentials.forget(lab, node)
         asyncio.run(work())
+
+
+def _missing(name: str, node: dict[str, Any] | None, boot: str) -> str:
+    """What keeps a node from being Ready in the boot of that id; "" when nothing does."""
+    if node is None:
+        return f"{name} has not registered"
+    state, why = ready_condition(node)
+    if state != "Ready":
+        return f"{name} is {state} ({why})"
+    reported = node.get("status", {}).get("nodeInfo", {}).get("bootID")
+    return "" if reported == boot else f"{name} has not reported since it booted"
 
 
 def _podwire(module: str, *arguments: str) -> tuple[str, ...]:

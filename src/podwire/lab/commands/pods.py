@@ -17,6 +17,7 @@ import click
 
 from podwire.cluster import exec as execs
 from podwire.cluster.client import Client
+from podwire.cluster.resources import PODS
 from podwire.lab.cluster import Lab
 from podwire.lab.commands.common import ask_api, name_option
 
@@ -42,10 +43,12 @@ def exec_command(
         click.echo("stdin is no terminal: going on without one", err=True)
 
     async def work(client: Client) -> int:
+        target = pod.removeprefix("pod/")
+        await client.get(PODS, target, namespace)  # a refused upgrade tells less than a refused read
         session = execs.Exec(
             client,
             namespace,
-            pod.removeprefix("pod/"),
+            target,
             command,
             container=container,
             stdin=with_stdin,

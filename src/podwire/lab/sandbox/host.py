@@ -16,6 +16,7 @@ from podwire.lab import processes
 from podwire.lab.processes import ProcessId
 from podwire.lab.sandbox import plan as plans
 from podwire.lab.sandbox.init import PLAN_NAME
+from podwire.lab.sandbox.mounts import BOOT_ID
 from podwire.lab.sandbox.plan import SandboxPlan, ServicePlan
 from podwire.model.errors import LabError
 
@@ -149,6 +150,11 @@ class Sandbox:
     def path(self, inside: str) -> Path:
         """A path inside it, as the machine can open it."""
         return Path(f"/proc/{self.pid}/root") / inside.lstrip("/")
+
+    @property
+    def boot_id(self) -> str:
+        """Tells this boot from every other, inside as well (/proc/sys/kernel/random/boot_id); LabError when down."""
+        return self.path(BOOT_ID).read_text().strip()
 
     def plan(self) -> SandboxPlan:
         """What its init was told."""

@@ -27,6 +27,8 @@ TMPFS = {
 }
 RUN_DIRECTORIES = {"/run/lock": 0o1777, "/run/netns": 0o755, "/run/user": 0o755}
 
+BOOT_ID = "/run/boot_id"
+
 
 class Held:
     """Directories held open, so that they can be bound again after their path was hidden."""
@@ -88,7 +90,15 @@ def build(
             held.bind(path, path, read_only=True)
     held.close()
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _new_boot()
     syscalls.mount(None, "/", None, syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY)
+
+
+def _new_boot() -> None:
+    """A boot id of the sandbox's own: by it a Node's status and what lies in /run are told from those of last boot."""
+    with open("/proc/sys/kernel/random/uuid") as fresh, open(BOOT_ID, "w") as file:
+        file.write(fresh.read())
+    syscalls.bind(BOOT_ID, "/proc/sys/kernel/random/boot_id", read_only=True)
 
 
 def _terminals() -> None:
