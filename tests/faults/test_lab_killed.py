@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from importlib import resources
@@ -74,3 +76,34 @@ def test_down_leaves_nothing(monkeypatch: pytest.MonkeyPatch, killed: bool) -> N
         assert not _namespaces_in_use() & ours
         assert syscalls.mount_points(parent) == []
         assert list(Path(parent).iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["fabric", "control plane", "nodes"])
+def test_an_interrupted_up_takes_everything_down_again(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, moment: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="podwire-labs-") as parent:
+        labs = f"{parent}/labs"
+        monkeypatch.setenv("PODWIRE_LAB_DIR", labs)
+        command = [sys.executable, "-m", "podwire", "lab", "up", "--name", "stopped", "--nodes", "2"]
+        with subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as process:
+            try:
+                assert process.stderr is not None
+                for line in process.stderr:
+                    if moment in line:
+                        break
+                process.send_signal(number)
+                rest = process.stderr.read()
+                assert process.wait() == 130
+                assert "taking it down again" in rest and "interrupted" in rest
+            finally:
+                process.kill()
+                left = processes.members(f"{labs}/stopped"), list(Path(parent).iterdir())
+                down("stopped")
+        assert left == ([], [])

@@ -29,7 +29,8 @@ from podwire.model.errors import LabError
 STOP_GRACE = 3.0
 """Seconds that an init gets to stop its services before it is killed and takes them along."""
 
-READY_TIMEOUT = 60.0
+READY_TIMEOUT, READY_TIMEOUT_PER_NODE = 60.0, 3.0
+"""Seconds: a node's programs take about a second of CPU to start, and many nodes share few CPUs."""
 
 Say = Callable[[str], None]
 
@@ -88,7 +89,8 @@ def _wait(lab: Lab, programs: Programs, say: Say) -> None:
     programs.wait_control(lab, READY_TIMEOUT)
     if lab.nodes:
         say("nodes: waiting until all are Ready")
-        programs.wait_nodes(lab, [node.name for node in lab.nodes], READY_TIMEOUT)
+        patience = READY_TIMEOUT + READY_TIMEOUT_PER_NODE * len(lab.nodes)
+        programs.wait_nodes(lab, [node.name for node in lab.nodes], patience)
 
 
 @contextmanager
