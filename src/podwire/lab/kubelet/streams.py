@@ -31,14 +31,14 @@ class _Size(msgspec.Struct, rename="pascal"):
     height: int
 
 
-def exit_status(code: int, message: str = "") -> bytes:
+def exit_status(code: int) -> bytes:
     """The metav1.Status that tells how a command ended."""
     if code == 0:
         return b'{"metadata":{},"status":"Success"}'
     status = {
         "metadata": {},
         "status": "Failure",
-        "message": message or f"command terminated with non-zero exit code: exit status {code}",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
         "reason": "NonZeroExitCode",
         "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
     }
@@ -122,10 +122,8 @@ async def serve_exec(
         try:
             process = await box.exec(name, argv, stdio.inner, tty=tty)
         except StartRefused as error:
-            message = f'exec failed: "{argv[0] if argv else ""}": {error.reason}'
-            await socket.send_bytes(
-                bytes([STATUS]) + (exit_status(127, message) if error.errno == 2 else start_failure(message))
-            )
+            message = f'cannot exec "{argv[0]}" in container {name}: {error.reason}'
+            await socket.send_bytes(bytes([STATUS]) + start_failure(message))
             return
         stdio.close_inner()
         with contextlib.closing(process):
