@@ -112,7 +112,8 @@ def test_containers_of_a_pod_share_its_network_and_nothing_else(cluster: Cluster
     assert ip in cluster.exec("two", "ip", "-4", "address", "show", "eth0", container="c1")
     assert "echo.py" not in cluster.exec("two", "sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '", container="c1")
     cluster.exec("two", "touch", "/tmp/mine", "/srv/mine")
-    assert cluster.exec("two", "sh", "-c", "ls /tmp /srv", container="c1").split() == ["/srv:", "/tmp:"]
+    # The checkout may itself lie below /tmp, and is then seen there by every container.
+    assert "mine" not in cluster.exec("two", "sh", "-c", "ls /tmp /srv", container="c1").split()
 
 
 def test_a_pods_files_and_environment_are_its_own(cluster: Cluster) -> None:
@@ -294,9 +295,10 @@ def test_deletion_asks_first_and_leaves_nothing(cluster: Cluster) -> None:
     directory = state_dir(cluster, node) / uid
     assert directory.exists() and cluster.node_pids(node, "default/polite")
     cluster.kubectl("delete", "pod", "polite", "--timeout=15s")
-    assert not directory.exists()
     assert cluster.node_pids(node, "default/polite") == []
     assert cluster.lab.node(node).run(["ls", "/run/netns"]).stdout == ""
+    # The kubelet's own note of the pod goes last, once the API server has let the object go.
+    wait_for(lambda: not directory.exists(), "the kubelet to forget the pod", 10)
 
 
 def test_a_stubborn_container_is_killed_after_its_grace(cluster: Cluster) -> None:
