@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +16,9 @@ from podwire.lab.apiserver.rest.writes import timestamp
 from podwire.lab.apiserver.storage.facts import Selection
 from podwire.lab.apiserver.storage.store import DELETED, LogEvent, Store
 from podwire.lab.apiserver.storage.transaction import Key, Transaction
+
+GRACE_SECONDS = 1.0
+"""``kubectl delete -f`` of a namespace and its contents deletes one after the other: it should find them all."""
 
 
 class NamespaceEnder:
@@ -32,7 +36,7 @@ class NamespaceEnder:
                 self._ending.discard(event.name)
             elif event.facts.fields.get("status.phase") == "Terminating" and event.name not in self._ending:
                 self._ending.add(event.name)
-                self.worker.add(event.name)
+                asyncio.get_running_loop().call_later(GRACE_SECONDS, self.worker.add, event.name)
         elif event.namespace in self._ending and event.type == DELETED:
             self.worker.add(event.namespace)
 
