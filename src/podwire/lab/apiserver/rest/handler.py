@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from podwire.lab.apiserver.rest.kubelet import KubeletProxy
 from podwire.lab.apiserver.rest.negotiate import Form, accepted, decode_body
 from podwire.lab.apiserver.rest.patching import changed_by
 from podwire.lab.apiserver.rest.path import Target, parse
-from podwire.lab.apiserver.rest.tables import encoded_list, shaped
+from podwire.lab.apiserver.rest.tables import encoded_list, list_head, shaped
 from podwire.lab.apiserver.rest.watches import Watch, WatchOptions, default_timeout
 from podwire.lab.apiserver.rest.writes import Request, Writes, outgoing
 from podwire.lab.apiserver.schema.builtin import types
+from podwire.lab.apiserver.storage.facts import Selection
 from podwire.lab.apiserver.storage.hub import Hub
 from podwire.lab.apiserver.storage.store import Store
 from podwire.lab.apiserver.storage.transaction import Record, Transaction
@@ -36,6 +38,8 @@ _log = logging.getLogger(__name__)
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _PROXIED = ("log", "exec", "attach", "portforward")
 _TRUE = ("true", "1")
+_STREAM_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+_LIST_SECONDS = 60.0
 
 
 @dataclass
@@ -210,12 +214,34 @@ class Handler:
             shaped(call.resource, obj, form, self._services.clock(), call.http.query.get("includeObject", ""))
         )
 
-    async def _list(self, call: Call) -> web.Response:
+    async def _list(self, call: Call) -> web.StreamResponse:
         query, resource = call.http.query, call.resource
         chosen = reads.selection(resource, call.target, query)
+        unlimited = not query.get("limit") and not query.get("continue")
+        if unlimited and call.form is Form.PLAIN and resource.conversion is None:
+            return await self._list_whole(call, chosen)
         page = await reads.listing(self._services.store, resource, chosen, query)
         now, include = self._services.clock(), query.get("includeObject", "")
         return json_response(encoded_list(resource, page.bodies, page.meta, call.form, now, include))
+
+    async def _list_whole(self, call: Call, chosen: Selection) -> web.StreamResponse:
+        """Stream a list of any length. A client that does not read loses its snapshot after a while."""
+        resource, store = call.resource, self._services.store
+        reads.check_version(store, call.http.query)
+        async with store.stream(resource.storage, chosen) as (version, blocks):
+            first: list[bytes] = await anext(blocks, [])
+            second = await anext(blocks, None)
+            if second is None:
+                meta = {"resourceVersion": str(version)}
+                return json_response(encoded_list(resource, first, meta, Form.PLAIN, self._services.clock(), ""))
+            response = web.StreamResponse(headers=_STREAM_HEADERS)
+            await response.prepare(call.http)
+            async with asyncio.timeout(_LIST_SECONDS):
+                await response.write(list_head(resource, version) + b",".join([*first, *second]))
+                async for block in blocks:
+                    await response.write(b"," + b",".join(block))
+                await response.write(b"]}")
+            return response
 
     async def _watch(self, call: Call) -> web.StreamResponse:
         query = call.http.query
@@ -233,9 +259,7 @@ class Handler:
             form=call.form,
             include=query.get("includeObject", ""),
         )
-        response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-        )
+        response = web.StreamResponse(headers=_STREAM_HEADERS)
         response.enable_chunked_encoding()
         await response.prepare(call.http)
         services = self._services
