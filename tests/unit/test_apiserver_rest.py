@@ -309,6 +309,23 @@ async def test_lists_select_and_page(api: Api) -> None:
     assert (everywhere["kind"], everywhere["apiVersion"], len(everywhere["items"])) == ("PodList", "v1", 8)
 
 
+async def test_a_long_list_is_streamed_of_one_version(api: Api, server: Running) -> None:
+    for number in range(450):
+        await api.post(MAPS, {"metadata": {"name": f"m{number:03}", "labels": {"odd": str(number % 2)}}})
+    version = str(server.server.store.version)
+    listed = await api.get(MAPS)
+    assert "Content-Length" not in listed.headers and listed.body["metadata"] == {"resourceVersion": version}
+    assert [item["metadata"]["name"] for item in listed.body["items"]] == [f"m{number:03}" for number in range(450)]
+    assert (await api.get(MAPS, labelSelector="odd=1")).body["items"] == listed.body["items"][1::2]
+    last = (await api.get(MAPS, fieldSelector="metadata.name!=x,metadata.name!=m001", labelSelector="odd")).body[
+        "items"
+    ]
+    assert len(last) == 449
+    await api.post(MAPS, {"metadata": {"name": "z", "labels": {"last": "1"}}})
+    assert [item["metadata"]["name"] for item in (await api.get(MAPS, labelSelector="last")).body["items"]] == ["z"]
+    assert (await api.get(MAPS, labelSelector="odd=2")).body["items"] == []
+
+
 async def test_what_a_version_means_in_a_list(api: Api, server: Running) -> None:
     await api.post(PODS, pod("a"))
     now = server.server.store.version

@@ -106,7 +106,8 @@ def _node_rules(node: str) -> tuple[Rule, ...]:
         *_REVIEWS,
         Rule(("create",), "", ("nodes",)),
         Rule(CHANGE, "", ("nodes", "nodes/status"), node),
-        Rule((*CHANGE, "delete"), "", ("pods/status", "pods")),
+        Rule(CHANGE, "", ("pods/status",)),
+        Rule(("delete",), "", ("pods",)),
         Rule(("create",), "coordination.k8s.io", ("leases",)),
         Rule(("get", *CHANGE, "delete"), "coordination.k8s.io", ("leases",), node),
     )

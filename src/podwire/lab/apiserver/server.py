@@ -22,7 +22,8 @@ from podwire.lab.apiserver.kinds import custom
 from podwire.lab.apiserver.kinds.resource import Registry
 from podwire.lab.apiserver.kinds.strategy import Settings
 from podwire.lab.apiserver.kinds.table import DEFINITIONS, registry
-from podwire.lab.apiserver.rest.handler import Handler, Services
+from podwire.lab.apiserver.rest.call import Services
+from podwire.lab.apiserver.rest.handler import Handler
 from podwire.lab.apiserver.rest.kubelet import KubeletFiles, KubeletProxy
 from podwire.lab.apiserver.rest.writes import Request, Writes
 from podwire.lab.apiserver.storage.facts import Selection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +17,9 @@ from podwire.lab.apiserver.storage.facts import Selection
 from podwire.lab.apiserver.storage.store import DELETED, LogEvent, Store
 from podwire.lab.apiserver.storage.transaction import Key, Transaction
 
+GRACE_SECONDS = 1.0
+"""``kubectl delete -f`` of a namespace and its contents deletes one after the other: it should find them all."""
+
 
 class NamespaceEnder:
     """Empties namespaces that are being deleted."""
@@ -23,6 +27,7 @@ class NamespaceEnder:
     def __init__(self, store: Store, registry: Registry, clock: Callable[[], datetime]) -> None:
         self._store, self._registry, self._clock = store, registry, clock
         self._ending: set[str] = set()
+        self._begun: set[str] = set()
         self.worker: Worker[str] = Worker("namespaces", self._end)
 
     def notice(self, event: LogEvent) -> None:
@@ -30,10 +35,11 @@ class NamespaceEnder:
         if event.resource == NAMESPACES:
             if event.type == DELETED:
                 self._ending.discard(event.name)
+                self._begun.discard(event.name)
             elif event.facts.fields.get("status.phase") == "Terminating" and event.name not in self._ending:
                 self._ending.add(event.name)
-                self.worker.add(event.name)
-        elif event.namespace in self._ending and event.type == DELETED:
+                asyncio.get_running_loop().call_later(GRACE_SECONDS, self._begin_ending, event.name)
+        elif event.namespace in self._begun and event.type == DELETED:
             self.worker.add(event.namespace)
 
     async def start(self) -> None:
@@ -42,6 +48,11 @@ class NamespaceEnder:
         names = [name for _, _, name in await self._store.keys(NAMESPACES, chosen)]
         self._ending.update(names)
         for name in names:
+            self._begin_ending(name)
+
+    def _begin_ending(self, name: str) -> None:
+        if name in self._ending:
+            self._begun.add(name)
             self.worker.add(name)
 
     async def _end(self, namespace: str) -> None:

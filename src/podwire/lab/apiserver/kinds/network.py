@@ -49,10 +49,6 @@ class ServiceStrategy(Strategy):
             for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if field in old["spec"]:
                     spec.setdefault(field, old["spec"][field])
-            if spec.get("clusterIP") != old["spec"].get("clusterIP") and spec.get("clusterIPs") == old["spec"].get(
-                "clusterIPs"
-            ):
-                spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
             numbers = {(port.get("protocol"), port.get("port")): port for port in old["spec"].get("ports", ())}
             for port in spec.get("ports", ()):
                 before = numbers.get((port.get("protocol"), port.get("port"))) or {}

@@ -59,7 +59,8 @@ def number(query: Mapping[str, str], name: str) -> int:
 async def listing(store: Store, resource: Resource, chosen: Selection, query: Mapping[str, str]) -> Listing:
     """Read a page."""
     limit, token = number(query, "limit"), _token(query.get("continue", ""))
-    _check_version(store, query, token)
+    if token is None:
+        check_version(store, query)
     after = (token.namespace, token.name) if token else None
     page = await store.page(resource.storage, chosen, limit=limit, after=after)
     version = token.version if token else page.version
@@ -83,13 +84,14 @@ def _token(text: str) -> Continue | None:
         raise errors.bad_request(f"continue: Invalid value: {text!r}: not a token that this server gave") from error
 
 
-def _check_version(store: Store, query: Mapping[str, str], token: Continue | None) -> None:
+def check_version(store: Store, query: Mapping[str, str]) -> None:
+    """Refuse a list whose resourceVersion cannot be honoured: ApiError 400, 410 or 504."""
     wanted, match = number(query, "resourceVersion"), query.get("resourceVersionMatch", "")
     if match not in ("", "Exact", "NotOlderThan"):
         raise errors.bad_request(f"resourceVersionMatch: Unsupported value: {match!r}")
     if match and "resourceVersion" not in query:
         raise errors.bad_request("resourceVersionMatch: Forbidden: resourceVersionMatch needs a resourceVersion")
-    if token is not None or not wanted:
+    if not wanted:
         return
     if wanted > store.version:
         raise errors.ApiError(

@@ -51,13 +51,22 @@ def table(
     }
 
 
+def _head(resource: Resource, meta: Object) -> bytes:
+    head = msgspec.json.encode({"kind": resource.lists, "apiVersion": resource.api_version, "metadata": meta})
+    return head[:-1] + b',"items":['
+
+
+def list_head(resource: Resource, version: int) -> bytes:
+    """The beginning of a plain list, up to its first item; ``]}`` ends it."""
+    return _head(resource, {"resourceVersion": str(version)})
+
+
 def encoded_list(
     resource: Resource, bodies: Sequence[bytes], meta: Object, form: Form, now: datetime, include: str
 ) -> bytes:
     """A list of stored bodies in the form that was asked for. Plain lists are joined without decoding."""
     if form is Form.PLAIN and resource.conversion is None:
-        head = msgspec.json.encode({"kind": resource.lists, "apiVersion": resource.api_version, "metadata": meta})
-        return b"".join((head[:-1], b',"items":[', b",".join(bodies), b"]}"))
+        return b"".join((_head(resource, meta), b",".join(bodies), b"]}"))
     objects = [outgoing(resource, _decode(body)) for body in bodies]
     if form is Form.TABLE:
         return msgspec.json.encode(table(resource, objects, meta, now, include))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -141,18 +141,26 @@ class Store:
 
     # Reading
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _borrow(self) -> sqlite3.Connection:
+        """A connection with a read transaction begun; its snapshot is taken by its first query."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect()
+        connection.execute("BEGIN")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")
+        with self._lock:
+            self._idle.append(connection)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = self._borrow()
         try:
-            connection.execute("BEGIN")
             yield connection
         finally:
-            connection.execute("ROLLBACK")
-            with self._lock:
-                self._idle.append(connection)
+            self._give_back(connection)
 
     async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run *operation* on a consistent snapshot, in a reader thread."""
@@ -178,6 +186,27 @@ class Store:
     ) -> Page:
         """A page of at most *limit* objects (0: all), in the order of (namespace, name)."""
         return await self.read(lambda connection: _page(connection, resource, selection, limit, after))
+
+    @asynccontextmanager
+    async def stream(
+        self, resource: str, selection: Selection
+    ) -> AsyncIterator[tuple[int, AsyncIterator[list[bytes]]]]:
+        """The version of a snapshot, and what is chosen in it in blocks, none empty: memory does not grow with the list."""
+        run = self._loop.run_in_executor
+        connection = await run(self._readers, self._borrow)
+        try:
+            version, cursor = await run(self._readers, _begin, connection, resource, selection)
+
+            async def blocks() -> AsyncIterator[list[bytes]]:
+                while rows := await run(self._readers, cursor.fetchmany, _CHUNK):
+                    match = selection.match
+                    if found := [body for facts, body in rows if match is None or match(decode(facts))]:
+                        yield found
+
+            yield version, blocks()
+        finally:
+            # Not in the executor: this must also happen when the request is being cancelled.
+            self._give_back(connection)
 
     async def since(self, resource: str, version: int, selection: Selection) -> tuple[int, list[LogEvent]]:
         """The events after *version* of one resource, and the version up to which that is all.
@@ -208,6 +237,13 @@ def _where(resource: str, selection: Selection) -> tuple[str, list[object]]:
             clauses.append(f"{column} = ?")
             parameters.append(value)
     return " AND ".join(clauses), list(parameters)
+
+
+def _begin(connection: sqlite3.Connection, resource: str, selection: Selection) -> tuple[int, sqlite3.Cursor]:
+    version = _scalar(connection, "SELECT max(version) FROM log")
+    where, parameters = _where(resource, selection)
+    query = f"SELECT facts, body FROM objects WHERE {where} ORDER BY namespace, name"  # noqa: S608 (only columns are interpolated)
+    return version, connection.execute(query, parameters)
 
 
 def _page(
