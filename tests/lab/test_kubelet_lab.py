@@ -149,13 +149,13 @@ def test_a_pod_on_the_nodes_network_has_the_nodes_addresses(cluster: Cluster) ->
 
 def test_init_containers_run_first_and_in_order(cluster: Cluster) -> None:
     volumes = [{"name": "work", "emptyDir": {}}]
-    mount = {"volumeMounts": [{"name": "work", "mountPath": "/work"}], "image": "podwire/shell"}
+    mount = {"volumeMounts": [{"name": "work", "mountPath": "/shared"}], "image": "podwire/shell"}
     init = [
-        {"name": "one", "command": ["sh", "-c", "echo one >> /work/log"], **mount},
-        {"name": "two", "command": ["sh", "-c", "echo two >> /work/log"], **mount},
+        {"name": "one", "command": ["sh", "-c", "echo one >> /shared/log"], **mount},
+        {"name": "two", "command": ["sh", "-c", "echo two >> /shared/log"], **mount},
     ]
     pod = cluster.pod("init", mount, initContainers=init, volumes=volumes)
-    assert cluster.exec("init", "cat", "/work/log").split() == ["one", "two"]
+    assert cluster.exec("init", "cat", "/shared/log").split() == ["one", "two"]
     ends = [one["state"]["terminated"]["reason"] for one in pod["status"]["initContainerStatuses"]]
     assert ends == ["Completed", "Completed"]
 

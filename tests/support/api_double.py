@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from podwire.cluster.kubeconfig import Access
+from podwire.lab.apiserver.patch.merge import merge_patch
 
 Object = dict[str, Any]
 
@@ -241,8 +242,8 @@ class ApiDouble:
             if uid != before["metadata"].get("uid"):
                 return refused(409, f"{plural} {name}: the uid is another", reason="Conflict")
             return web.json_response(await self.remove(plural, name, namespace))
-        after = merged(before, body) if request.method == "PATCH" else body
-        if merged(after, {"metadata": {"resourceVersion": version}}) == before:
+        after = merge_patch(before, body) if request.method == "PATCH" else body
+        if merge_patch(after, {"metadata": {"resourceVersion": version}}) == before:
             return web.json_response(before)
         return web.json_response(await self.put(plural, after))
 
@@ -321,19 +322,6 @@ def selected(obj: Object, selector: str) -> bool:
     """Whether an equality-based label selector picks *obj*."""
     labels = obj["metadata"].get("labels", {})
     return all(labels.get(term.split("=")[0]) == term.split("=")[1] for term in selector.split(","))
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 def refused(status: int, message: str, *, reason: str = "", headers: dict[str, str] | None = None) -> web.Response:

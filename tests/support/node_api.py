@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from podwire.lab.apiserver.patch.merge import merge_patch
+
 Object = dict[str, Any]
 PEER_BASE = int(ip_address("10.89.0.12"))
 CIDR_BASE = int(ip_address("10.128.0.0"))
@@ -55,18 +57,6 @@ def peer(number: int) -> Object:
         "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
         "status": {"addresses": [{"type": "InternalIP", "address": str(ip_address(PEER_BASE + number))}]},
     }
-
-
-def merge(target: Object, patch: Object) -> Object:
-    """RFC 7386."""
-    for key, value in patch.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            merge(target[key], value)
-        else:
-            target[key] = value
-    return target
 
 
 def application(store: Store) -> web.Application:
@@ -121,7 +111,7 @@ def application(store: Store) -> web.Application:
         if request.method == "DELETE":
             return answer(store.drop(resource, key))
         if request.method == "PATCH":
-            obj = merge(store.objects[resource][key], msgspec.json.decode(await request.read()))
+            obj = merge_patch(store.objects[resource][key], msgspec.json.decode(await request.read()))
             return answer(store.put(resource, key, obj))
         return answer(store.objects[resource][key])
 

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from podwire.cni import codes
-from podwire.cni.attachments import GcReport, Orphan, PodContext
+from podwire.cni.attachments import GcReport, PodContext
 from podwire.cni.request import GcRequest, StatusRequest
 from podwire.cni.result import Result
+from podwire.ipam.rebuild import Orphan
 from podwire.model.attachment import AttachmentKey, PodRef
 from podwire.model.errors import AddressInUse, CniError, KernelError, NotInPool, PodwireError, PoolExhausted, StoreError
 from podwire.plan.wiring import pod_wiring

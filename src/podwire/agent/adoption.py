@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 
-from podwire.cni.attachments import Attachments, Orphan
+from podwire.cni.attachments import Attachments
 from podwire.cni.recovery import Recovery
 from podwire.ipam.rebuild import FoundLink, rebuild
 from podwire.model.cluster import Pod
@@ -50,6 +50,4 @@ async def settle(attachments: Attachments, found: Recovery, observed: NodeState,
     )
     for note in rebuilt.notes:
         _LOG.warning("%s", note)
-    await attachments.adopt(
-        rebuilt.attachments, [Orphan(orphan.host_ifname, orphan.addresses, orphan.owner) for orphan in rebuilt.orphans]
-    )
+    await attachments.adopt(rebuilt.attachments, rebuilt.orphans)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -26,13 +27,13 @@ from podwire.plan import State, step
 from podwire.plan.result import Finding
 from podwire.reconcile.delta import diff
 from podwire.reconcile.driver import KernelDriver
+from podwire.reconcile.retry import Backoff
 
 _LOG = logging.getLogger(__name__)
 _QUIET = 0.2
 """Seconds that a stir in the kernel is given to settle before it is looked at."""
 _SPACING = 1.0
 """Seconds at least between two resyncs that nobody asked for."""
-_RETRY_FIRST, _RETRY_MOST = 1.0, 60.0
 
 
 class Dataplane:
@@ -58,7 +59,7 @@ class Dataplane:
         self._pending: list[Change] = []
         self._wake = asyncio.Event()
         self._resync_at = 0.0
-        self._retry = _RETRY_FIRST
+        self._retry = Backoff()
         self._refused: dict[Key, Failure] = {}
         self._waiters: list[asyncio.Future[dict[str, int]]] = []
         self._first = True
@@ -159,8 +160,12 @@ class Dataplane:
                 _LOG.warning("the kernel refused %s for %s: %s", failure.value, failure.cause, failure.message)
             self._refused[failure.value.key] = failure
         if failures:
-            self._resync_at = min(self._resync_at, time.monotonic() + self._retry)
-            self._retry = min(self._retry * 2, _RETRY_MOST)
+            self._back_off()
+
+    def _back_off(self) -> None:
+        """Come back after a failure: soon at first, then ever later."""
+        self._retry = self._retry.failed()
+        self._resync_at = min(self._resync_at, time.monotonic() + self._retry.pause(random.random()))  # noqa: S311
 
     async def _resync(self) -> None:
         began = time.monotonic()
@@ -173,8 +178,7 @@ class Dataplane:
                 if not waiter.done():
                     waiter.set_exception(error)
             _LOG.exception("the comparison with the kernel failed; it will be tried again")
-            self._resync_at = time.monotonic() + self._retry
-            self._retry = min(self._retry * 2, _RETRY_MOST)
+            self._back_off()
             return
         finally:
             self.last_resync = time.monotonic()
@@ -197,7 +201,7 @@ class Dataplane:
         failures = await asyncio.to_thread(self._kernel.apply, delta) if delta else []
         owed, self._refused = self._refused, {}
         if not failures:
-            self._retry = _RETRY_FIRST
+            self._retry = self._retry.succeeded()
         self._note(failures)
         return {} if self._first else self._count_heals(delta, owed)
 

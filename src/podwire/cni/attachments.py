@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from podwire.cni import codes, death, recovery, sandbox
-from podwire.cni.keeper import Keeper, Orphan, PodContext
+from podwire.cni.keeper import Keeper, PodContext
 from podwire.cni.recovery import Recovery
 from podwire.cni.request import AddRequest, CheckRequest, DelRequest, GcRequest, StatusRequest
 from podwire.cni.result import absent_from, describe
 from podwire.ipam.allocator import Allocator
+from podwire.ipam.rebuild import Orphan
 from podwire.ipam.store import Store
 from podwire.ipam.usage import PoolUsage
 from podwire.model.addresses import IPNetwork
@@ -27,7 +28,7 @@ from podwire.model.errors import CniError, KernelError, NoSuchNamespace, Podwire
 from podwire.plan.wiring import pod_wiring
 from podwire.reconcile.driver import HostLink, PodWirer
 
-__all__ = ["Attachments", "GcReport", "Orphan", "PodContext", "Recovery"]
+__all__ = ["Attachments", "GcReport", "PodContext", "Recovery"]
 
 _LOG = logging.getLogger(__name__)
 

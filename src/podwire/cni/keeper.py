@@ -28,8 +28,9 @@ from podwire.cni.locks import NamedLocks
 from podwire.cni.reaping import Reaping
 from podwire.cni.request import AddRequest
 from podwire.ipam.allocator import Allocator
+from podwire.ipam.rebuild import Orphan
 from podwire.ipam.store import Store
-from podwire.model.addresses import IPAddress, IPInterface, stable_mac
+from podwire.model.addresses import IPInterface, stable_mac
 from podwire.model.attachment import Attachment, AttachmentKey
 from podwire.model.cluster import AttachmentChanged
 from podwire.model.errors import CniError, PodwireError
@@ -53,14 +54,6 @@ class PodContext(msgspec.Struct, frozen=True):
     mtu: int
     not_ready: str = ""
     limited: bool = False
-
-
-class Orphan(msgspec.Struct, frozen=True):
-    """A host end whose attachment the store has lost, and what the kernel and the cluster tell about it."""
-
-    host_ifname: str
-    addresses: tuple[IPAddress, ...]
-    owner: str
 
 
 class Keeper:

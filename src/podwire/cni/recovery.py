@@ -11,7 +11,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from podwire.cni.keeper import Keeper, Orphan
+from podwire.cni.keeper import Keeper
+from podwire.ipam.rebuild import Orphan
 from podwire.ipam.store import StoreState
 from podwire.model.addresses import IPAddress
 from podwire.model.attachment import Attachment

@@ -35,8 +35,6 @@ _LONGEST_RUN = 1800.0
 _POLL = 0.25
 _UNREADY_PATIENCE = 3.0
 """Seconds that a node which is not ready gets once all others' probes run."""
-_STREAMS_PER_POOL = 60
-"""aiohttp holds at most 100 connections in a pool; an exec occupies one for as long as it lasts."""
 
 
 class _Condition(msgspec.Struct):
@@ -62,11 +60,9 @@ class KubernetesTransport:
     """
 
     def __init__(self, access: Access, *, image: str, prefix: Sequence[str] = (), patience: float = 60.0) -> None:
-        self._access = access
         self._image, self._prefix, self._patience = image, tuple(prefix), patience
         self._client = Client(access, user_agent="podwire-verify")
-        self._pools: list[Client] = []
-        self._streams = 0
+        self._execs = Client(access, user_agent="podwire-verify")
         self.namespace = f"podwire-verify-{secrets.token_hex(3)}"
         self._created = False
 
@@ -130,19 +126,14 @@ class KubernetesTransport:
         return Topology(nodes, tuple(map(objects.pod, lasting)))
 
     async def open(self, seat: Seat) -> Stream:
-        if self._streams % _STREAMS_PER_POOL == 0:
-            self._pools.append(Client(self._access, user_agent="podwire-verify"))
-        self._streams += 1
         namespace, _, pod = seat.pod.partition("/")
         command = self._prefix or PROBE
-        session = Exec(self._pools[-1], namespace, pod, command, container=seat.container, stdin=True)
+        session = Exec(self._execs, namespace, pod, command, container=seat.container, stdin=True)
         await session.__aenter__()
         return _ExecStream(session)
 
     async def close(self) -> None:
-        for pool in self._pools:
-            await pool.close()
-        self._pools = []
+        await self._execs.close()
         try:
             if self._created:
                 with contextlib.suppress(NotFound):
